@@ -50,6 +50,8 @@ export interface Outcome {
 export interface Spool extends AsyncDisposable {
   /** UUID of this log: the key of its ledger rows. Changes only in `renew`. */
   readonly identity: string;
+  /** The highest sequence that had been given out when the spool was opened: no ledger of this identity can honestly be beyond it before this process has written. */
+  readonly highestAtOpen: number;
   /** Every lane that was ever appended to and has not been removed. `onLane` (an option) tells of new ones. */
   readonly lanes: readonly string[];
   /**
@@ -71,13 +73,15 @@ export interface Spool extends AsyncDisposable {
   settle(batch: Batch, outcome: Outcome): Promise<void>;
   /** Keeps dead letters, fsynced when it resolves. Idempotent by (lane, sequence). Called before the transaction that skips their rows commits. */
   park(letters: readonly DeadLetter[]): Promise<void>;
+  /** The sequence after which everything of the lane is still on disk, settled or not: how far back `rewind` can go. */
+  keptAfter(lane: string): Promise<number>;
   /**
    * The database lost commits: takes back everything of the lane after `upto` that is still on disk. The next batch
    * of `batches(lane)` begins there. Returns the sequence after which it really begins: above `upto` where the
    * grace period has passed for some.
    */
   rewind(lane: string, upto: number): Promise<number>;
-  /** The database is ahead of this log (an old copy was put back): settles everything up to `upto` in all lanes as stored and goes on under a new identity. */
+  /** The database is ahead of this log (an old copy was put back): settles everything up to `upto` in all lanes as stored and goes on under a new identity. The caller never gives more than `highestAtOpen`. */
   renew(upto: number): Promise<string>;
   /** What the filters remembered at the last settle. */
   memory(): Promise<ReadonlyMap<string, string>>;
@@ -151,6 +155,10 @@ export interface WriteRequest {
   readonly after: number;
   /** What the ledger says after it. */
   readonly last: number;
+  /** The highest that the ledger can honestly say before this write (an earlier try may have committed unseen): beyond it, `LedgerError` "ahead". */
+  readonly highest: number;
+  /** Take a missing ledger row for an empty one, whatever `after` is: the caller has decided that nothing is to be replayed. @default false */
+  readonly adopt?: boolean;
   /** May be empty: then only the ledger moves. Rows of one sequence stand together, in order of sequence. */
   readonly rows: readonly Row[];
   /** Called, and awaited, with the rows that the database refuses, before the transaction that leaves them out commits. */
