@@ -1,0 +1,50 @@
+/**
+ * Tests that need a server: registered as ignored where the server is not installed, so that they count as skipped.
+ *
+ * A missing server is thereby seen in the sum of the run and can never look like a pass.
+ */
+import type { Database, DatabaseOptions, Flavour } from "./database.ts";
+import { findProgram } from "./find_program.ts";
+import { findMariadb, startMariadb } from "./mariadb.ts";
+import { findMysql, startMysql } from "./mysql.ts";
+
+export type Need = "mosquitto" | Flavour;
+
+export type StartDatabase = (options?: DatabaseOptions) => Promise<Database>;
+
+let known: Readonly<Record<Need, boolean>> | undefined;
+
+/** Which servers can be started on this machine. */
+export function available(): Readonly<Record<Need, boolean>> {
+  return known ??= {
+    mosquitto: findProgram("mosquitto") !== undefined,
+    mariadb: findMariadb() !== undefined,
+    mysql: findMysql() !== undefined,
+  };
+}
+
+/** `Deno.test` for a test that needs these servers; ignored where one of them is missing. */
+export function testWith(
+  needs: readonly Need[],
+  name: string,
+  fn: (t: Deno.TestContext) => void | Promise<void>,
+  options: Omit<Deno.TestDefinition, "name" | "fn" | "ignore"> = {},
+): void {
+  Deno.test({ ...options, name, fn, ignore: !needs.every((need) => available()[need]) });
+}
+
+/** How to start each flavour, installed or not. */
+export const START: Readonly<Record<Flavour, StartDatabase>> = { mariadb: startMariadb, mysql: startMysql };
+
+/** The flavours that are installed. */
+export function databases(): Flavour[] {
+  return (["mariadb", "mysql"] as const).filter((flavour) => available()[flavour]);
+}
+
+/**
+ * Calls `register` for both flavours, installed or not. It shall register its tests through
+ * `testWith([flavour, ...], ...)` and name the flavour in their titles.
+ */
+export function eachDatabase(register: (flavour: Flavour, start: StartDatabase) => void): void {
+  for (const flavour of ["mariadb", "mysql"] as const) register(flavour, START[flavour]);
+}
