@@ -157,7 +157,7 @@ export interface WriteRequest {
   readonly last: number;
   /** The highest that the ledger can honestly say before this write (an earlier try may have committed unseen): beyond it, `LedgerError` "ahead". */
   readonly highest: number;
-  /** Take a missing ledger row for an empty one, whatever `after` is: the caller has decided that nothing is to be replayed. @default false */
+  /** Take a missing or too low ledger row as it stands, whatever `after` is: what it lacks cannot be given back. @default false */
   readonly adopt?: boolean;
   /** May be empty: then only the ledger moves. Rows of one sequence stand together, in order of sequence. */
   readonly rows: readonly Row[];

@@ -1,0 +1,63 @@
+/**
+ * How the device families that have a preset are recognised: by what nobody else would call a topic, or by keys that
+ * only they send. A family that can live under any prefix is recognised by its payloads alone.
+ */
+import type { PresetName } from "../route/options.ts";
+import type { TopicFacts } from "./observation.ts";
+
+interface Family {
+  readonly preset: PresetName;
+  /** For people: "Zigbee2MQTT". */
+  readonly title: string;
+  readonly recognises: (facts: TopicFacts) => boolean;
+}
+
+const topic = (pattern: RegExp) => ({ topic }: TopicFacts) => pattern.test(topic);
+const hasKey = (facts: TopicFacts, ...keys: string[]) =>
+  keys.every((key) => facts.paths.has(JSON.stringify([key])));
+
+export const FAMILIES: readonly Family[] = [
+  { preset: "zigbee2mqtt", title: "Zigbee2MQTT", recognises: topic(/^zigbee2mqtt\//) },
+  {
+    preset: "tasmota",
+    title: "Tasmota",
+    recognises: topic(/^(tele\/[^/]+\/(SENSOR|STATE|LWT)|stat\/[^/]+\/(POWER\d*|RESULT|STATUS\d*))$/),
+  },
+  {
+    preset: "shelly",
+    title: "Shelly",
+    recognises: topic(/^(shellies\/|shelly[^/]*\/(status\/|events\/rpc|online)|[^/]+\/events\/rpc$)/),
+  },
+  { preset: "sparkplug", title: "Sparkplug B", recognises: topic(/^spBv1\.0\//) },
+  { preset: "homie", title: "Homie", recognises: topic(/^homie\//) },
+  {
+    preset: "homeassistant",
+    title: "Home Assistant",
+    recognises: topic(/^homeassistant\/.+\/(config|state|attributes)$/),
+  },
+  { preset: "frigate", title: "Frigate", recognises: topic(/^frigate\//) },
+  {
+    preset: "rtl_433",
+    title: "rtl_433",
+    recognises: (facts) =>
+      /^rtl_433\//.test(facts.topic) || (hasKey(facts, "model", "id") && /events$/.test(facts.topic)),
+  },
+  {
+    preset: "openmqttgateway",
+    title: "OpenMQTTGateway",
+    recognises: topic(/^home\/[^/]+\/(BTtoMQTT|433toMQTT|LORAtoMQTT|SYStoMQTT|IRtoMQTT)(\/|$)/),
+  },
+  { preset: "victron", title: "Victron", recognises: topic(/^N\/[0-9a-f]{12}\//) },
+  {
+    preset: "esphome",
+    title: "ESPHome",
+    recognises: topic(
+      /^[^/]+\/(sensor|binary_sensor|text_sensor|switch|light|climate|cover|fan|number|select)\/[^/]+\/state$/,
+    ),
+  },
+];
+
+/** The first family that knows the topic. */
+export function familyOf(facts: TopicFacts): Family | undefined {
+  return FAMILIES.find((family) => family.recognises(facts));
+}

@@ -1,0 +1,59 @@
+/**
+ * What Home Assistant's discovery messages say about other topics: for almost any device a retained message names its
+ * state topic, the field in it and the unit. Only templates of the form `{{ value_json.x }}` can be read.
+ *
+ * https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
+ */
+import type { Message } from "../message.ts";
+
+export interface Announced {
+  readonly stateTopic: string;
+  /** Keys of the field in the payload; empty: the payload itself. */
+  readonly path: readonly string[];
+  readonly unit: string | undefined;
+  readonly deviceClass: string | undefined;
+  readonly name: string | undefined;
+}
+
+const TEMPLATE =
+  /^\{\{\s*value_json((?:\.[A-Za-z_]\w*|\[\s*'[^']+'\s*\]|\[\s*"[^"]+"\s*\])+)\s*(?:\|[^}]*)?\}\}$/;
+const STEP = /\.([A-Za-z_]\w*)|\[\s*'([^']+)'\s*\]|\[\s*"([^"]+)"\s*\]/g;
+
+export function isDiscovery(topic: string): boolean {
+  return /^homeassistant\/.+\/config$/.test(topic);
+}
+
+/** What one discovery message announces; null where it announces nothing that can be read. */
+export function readDiscovery(message: Message): Announced | null {
+  let config: Record<string, unknown>;
+  try {
+    config = JSON.parse(new TextDecoder().decode(message.payload));
+  } catch {
+    return null;
+  }
+  if (config === null || typeof config !== "object") return null;
+  const text = (long: string, short: string) => {
+    const value = config[long] ?? config[short];
+    return typeof value === "string" ? value : undefined;
+  };
+  const root = typeof config["~"] === "string" ? config["~"] : "";
+  const stateTopic = text("state_topic", "stat_t")?.replace(/^~|~$/, root);
+  if (!stateTopic) return null;
+  const template = text("value_template", "val_tpl")?.trim();
+  const path = template === undefined ? [] : readTemplate(template);
+  if (path === null) return null;
+  return {
+    stateTopic,
+    path,
+    unit: text("unit_of_measurement", "unit_of_meas"),
+    deviceClass: text("device_class", "dev_cla"),
+    name: text("name", "name"),
+  };
+}
+
+function readTemplate(template: string): string[] | null {
+  if (/^\{\{\s*value\s*\}\}$/.test(template)) return [];
+  const steps = TEMPLATE.exec(template)?.[1];
+  if (!steps) return null;
+  return [...steps.matchAll(STEP)].map((step) => step[1] ?? step[2] ?? step[3]);
+}

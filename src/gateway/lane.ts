@@ -1,0 +1,199 @@
+/**
+ * Disk to database, one loop for each lane (target table).
+ *
+ * Promises that a batch is forgotten only after the database has committed it, that a failing table holds up its
+ * own rows only, and that a message is counted exactly once. It never gives up: whatever the database says, the
+ * lane waits and tries again, or asks the spool to take back what the database lost.
+ */
+import { Backoff } from "../backoff.ts";
+import { type Clock, sleep } from "../clock.ts";
+import type { Router, Sink, Spool, Written } from "../contracts.ts";
+import { GiveUpError, LedgerError, messageOf, StallError } from "../errors.ts";
+import type { Faults } from "../faults.ts";
+import type { Batch, DeadLetter, Row } from "../message.ts";
+import type { Availability } from "./availability.ts";
+
+export interface LaneParts {
+  readonly spool: Spool;
+  readonly router: Router;
+  readonly sink: Sink;
+  readonly faults: Faults;
+  readonly availability: Availability;
+  readonly clock: Clock;
+  /** Told of each batch that is done, with what of it became dead letters; for the status page. */
+  readonly onDone?: (batch: Batch, dead: readonly DeadLetter[]) => void;
+}
+
+/** `ok`: nothing is in its way. `waiting`: the database is away. `stalled`: its own table refuses. */
+export type LaneState = "ok" | "waiting" | "stalled";
+
+/** A batch on its way through the database. */
+interface Attempt {
+  readonly batch: Batch;
+  readonly rows: readonly Row[];
+  /** What the database refused in any try so far. It is parked, so it must never be written again. */
+  readonly refused: Map<number, DeadLetter>;
+}
+
+export class Lane {
+  readonly name: string;
+  readonly #parts: LaneParts;
+  readonly #probe: Backoff;
+  #state: LaneState = "ok";
+  #reason: string | null = null;
+  /** The highest that the ledger can honestly say: more than that was never written under this identity. */
+  #highest: number;
+  /** The identity under which the ledger row is known to stand where the spool thinks. */
+  #identity: string;
+  /** Take the ledger as it is in the next write: what it lacks cannot be given back. */
+  #adopt = false;
+
+  constructor(name: string, parts: LaneParts) {
+    this.name = name;
+    this.#parts = parts;
+    this.#probe = new Backoff({ firstMs: 1_000, maxMs: 30_000 });
+    this.#highest = parts.spool.highestAtOpen;
+    this.#identity = parts.spool.identity;
+  }
+
+  get state(): LaneState {
+    return this.#state;
+  }
+
+  /** What holds the lane up, in one sentence; null while nothing does. */
+  get reason(): string | null {
+    return this.#reason;
+  }
+
+  /** Runs until `signal` is aborted, and ends with the batch in hand, or when `cut` is aborted. */
+  async drain(signal: AbortSignal, cut: AbortSignal): Promise<void> {
+    const { spool, router, onDone } = this.#parts;
+    for await (const batch of spool.batches(this.name, signal)) {
+      const { parked } = batch;
+      const deliveries = parked.size === 0
+        ? batch.deliveries
+        : batch.deliveries.filter((it) => !parked.has(it.sequence));
+      const decoded = router.decode(this.name, deliveries);
+      const refused = new Map<number, DeadLetter>();
+      const written = await this.#write({ batch, rows: decoded.rows, refused }, signal, cut);
+      if (written === null) continue;
+      await spool.settle(batch, {
+        stored: deliveries.length - decoded.filtered - decoded.dead.length - refused.size,
+        filtered: decoded.filtered,
+        rows: written.rows,
+        dead: decoded.dead,
+        memory: decoded.memory,
+      });
+      onDone?.(batch, refused.size === 0 ? decoded.dead : [...decoded.dead, ...refused.values()]);
+    }
+  }
+
+  /** Tries until the batch is committed. Null: the lane stands elsewhere now, and the batch must be read anew. */
+  async #write(attempt: Attempt, signal: AbortSignal, cut: AbortSignal): Promise<Written | null> {
+    while (true) {
+      try {
+        const written = await this.#try(attempt, cut);
+        this.#succeeded(attempt.batch);
+        return written;
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        if (error instanceof GiveUpError) throw error;
+        if (error instanceof LedgerError) {
+          if (await this.#reconcile(error)) return null;
+        } else {
+          await this.#hold(error, signal);
+        }
+      }
+    }
+  }
+
+  #try({ batch, rows, refused }: Attempt, cut: AbortSignal): Promise<Written> {
+    const { spool, sink } = this.#parts;
+    const highest = Math.max(this.#highest, batch.after);
+    this.#highest = Math.max(highest, batch.last);
+    return sink.write({
+      spool: spool.identity,
+      lane: this.name,
+      after: batch.after,
+      last: batch.last,
+      highest,
+      adopt: this.#adopt || spool.identity !== this.#identity,
+      rows: refused.size === 0 ? rows : rows.filter((row) => !refused.has(row.sequence)),
+      park: async (refusals) => {
+        const letters = refusals.map(({ sequence, reason, errno }): DeadLetter => {
+          const delivery = batch.deliveries.find((it) => it.sequence === sequence)!;
+          return { ...delivery, lane: this.name, reason, errno };
+        });
+        await spool.park(letters);
+        for (const letter of letters) refused.set(letter.sequence, letter);
+      },
+    }, cut);
+  }
+
+  #succeeded(batch: Batch): void {
+    const { availability, faults, spool } = this.#parts;
+    this.#highest = batch.last;
+    this.#identity = spool.identity;
+    this.#adopt = false;
+    availability.succeeded(() => `${spool.stats.entries} messages waited`);
+    if (this.#state === "ok") return;
+    if (this.#state === "stalled") {
+      const pending = spool.stats.lanes[this.name]?.pending ?? batch.deliveries.length;
+      faults.end(this.#faultKey, { detail: `${pending} messages waited` });
+    }
+    this.#state = "ok";
+    this.#reason = null;
+    this.#probe.reset();
+  }
+
+  /** Waits until it is worth trying again. */
+  async #hold(error: unknown, signal: AbortSignal): Promise<void> {
+    const { availability, faults, clock } = this.#parts;
+    this.#reason = messageOf(error);
+    if (error instanceof StallError) {
+      this.#state = "stalled";
+      faults.begin(this.#faultKey, this.#reason, { hint: error.hint });
+      await sleep(this.#probe.nextMs(), signal, clock);
+    } else {
+      if (this.#state !== "stalled") this.#state = "waiting";
+      await availability.failed(error, signal);
+    }
+  }
+
+  /** The ledger does not stand where the spool thinks. True: the lane's position has changed; false: try again. */
+  async #reconcile(error: LedgerError): Promise<boolean> {
+    const { spool, faults } = this.#parts;
+    if (error.kind === "ahead") {
+      const old = spool.identity;
+      await spool.renew(Math.min(error.upto, spool.highestAtOpen));
+      faults.note(
+        `the database holds messages of ${this.name} up to number ${error.upto}, more than this spool ever gave out: ` +
+          `an old copy of it was put back, or a copy is in use elsewhere. It goes on as a new spool ` +
+          `(${spool.identity} instead of ${old})`,
+      );
+      return true;
+    }
+    const upto = error.kind === "missing" ? 0 : error.upto;
+    const kept = await spool.keptAfter(this.name);
+    if (error.kind === "missing" && kept > 0) {
+      // A row that vanished while the lane is old: another database, or a hand that deleted it. Writing again
+      // what is still on disk would double it in the second case, so nothing is repeated.
+      this.#adopt = true;
+      faults.note(
+        `the ledger has no row for ${this.name}, although it was written before: going on after it`,
+      );
+      return false;
+    }
+    const from = await spool.rewind(this.name, upto);
+    this.#adopt = from > upto;
+    faults.note(
+      `the database lost what was committed to ${this.name} after message ${upto}: writing it again from the spool` +
+        (from > upto ? `, which keeps only what came after ${from}; ${from - upto} messages are lost` : ""),
+    );
+    return true;
+  }
+
+  get #faultKey(): string {
+    return `lane ${this.name}`;
+  }
+}

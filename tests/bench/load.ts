@@ -1,0 +1,166 @@
+/**
+ * The load generator of the benchmarks, a process of its own: climate messages at QoS 0, 1 or 2 over some clients,
+ * as fast as the broker takes them or at a given rate, never more than `window` in flight on a client.
+ *
+ *   deno run -A tests/bench/load.ts --port 1883 --count 100000 --clients 4 --window 20 --topics 50 [--rate 200]
+ */
+import { parseArgs } from "node:util";
+import net from "node:net";
+import { generate, type Packet, parser } from "mqtt-packet";
+
+interface Load {
+  readonly port: number;
+  readonly qos: 0 | 1 | 2;
+  readonly window: number;
+  readonly topics: number;
+  /** Messages a second over all clients; 0: as many as possible. */
+  readonly rate: number;
+}
+
+/** Messages written at a time. */
+const CHUNK = 256;
+
+const payload = (client: number, n: number) =>
+  JSON.stringify({
+    temperature: 20 + (n % 100) / 10,
+    humidity: 50,
+    battery: n % 100,
+    c: client,
+    seq: n,
+    t: Date.now(),
+  });
+
+class Client {
+  readonly #load: Load;
+  readonly #number: number;
+  readonly #count: number;
+  readonly #socket: net.Socket;
+  readonly #done = Promise.withResolvers<void>();
+  #sent = 0;
+  #acknowledged = 0;
+  #packetId = 0;
+  #pumping = false;
+
+  constructor(load: Load, number: number, count: number) {
+    this.#load = load;
+    this.#number = number;
+    this.#count = count;
+    this.#socket = net.connect({ port: load.port, host: "127.0.0.1", noDelay: true });
+  }
+
+  run(perSecond: number): Promise<void> {
+    const packets = parser({ protocolVersion: 4 });
+    packets.on("packet", (packet: Packet) => this.#onPacket(packet, perSecond));
+    this.#socket.on("data", (data) => packets.parse(data));
+    this.#socket.on("error", this.#done.reject);
+    this.#write({
+      cmd: "connect",
+      protocolId: "MQTT",
+      protocolVersion: 4,
+      clean: true,
+      clientId: `load-${this.#number}-${crypto.randomUUID().slice(0, 8)}`,
+      keepalive: 0,
+    });
+    return this.#done.promise;
+  }
+
+  #onPacket(packet: Packet, perSecond: number): void {
+    if (packet.cmd === "connack") {
+      if (perSecond > 0) this.#drip(perSecond);
+      else this.#schedule();
+    } else if (packet.cmd === "pubrec") {
+      this.#write({ cmd: "pubrel", messageId: packet.messageId! });
+    } else if (packet.cmd === "puback" || packet.cmd === "pubcomp") {
+      this.#acknowledged++;
+      if (this.#acknowledged === this.#count) this.#end();
+      else if (perSecond === 0) this.#schedule();
+    }
+  }
+
+  #write(packet: Packet): void {
+    this.#socket.write(generate(packet));
+  }
+
+  #end(): void {
+    this.#socket.end(generate({ cmd: "disconnect" }), () => this.#done.resolve());
+  }
+
+  #schedule(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    setImmediate(() => {
+      this.#pumping = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    const { qos, window } = this.#load;
+    const room = qos === 0 ? CHUNK : Math.min(CHUNK, window - (this.#sent - this.#acknowledged));
+    const until = Math.min(this.#count, this.#sent + room);
+    const chunks = [];
+    while (this.#sent < until) chunks.push(this.#next());
+    if (chunks.length === 0) return;
+    const flowing = this.#socket.write(Buffer.concat(chunks));
+    if (qos > 0) return;
+    if (this.#sent === this.#count) this.#end();
+    else if (flowing) this.#schedule();
+    else this.#socket.once("drain", () => this.#schedule());
+  }
+
+  #next() {
+    const n = this.#sent++;
+    this.#packetId = this.#packetId % 65_535 + 1;
+    const { qos, topics } = this.#load;
+    const topic = `Home/room${n % topics}/climate`;
+    return generate({
+      cmd: "publish",
+      topic,
+      payload: payload(this.#number, n),
+      qos,
+      messageId: this.#packetId,
+      dup: false,
+      retain: false,
+    });
+  }
+
+  #drip(perSecond: number): void {
+    const started = performance.now();
+    const timer = setInterval(() => {
+      const due = Math.min(this.#count, Math.floor((performance.now() - started) * perSecond / 1_000));
+      while (this.#sent < due) this.#socket.write(this.#next());
+      if (this.#sent === this.#count) clearInterval(timer);
+    }, 1);
+  }
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      port: { type: "string" },
+      count: { type: "string", default: "100000" },
+      qos: { type: "string", default: "1" },
+      clients: { type: "string", default: "4" },
+      window: { type: "string", default: "20" },
+      topics: { type: "string", default: "50" },
+      rate: { type: "string", default: "0" },
+    },
+  });
+  const clients = Number(values.clients);
+  const load: Load = {
+    port: Number(values.port),
+    qos: Number(values.qos) as Load["qos"],
+    window: Number(values.window),
+    topics: Number(values.topics),
+    rate: Number(values.rate),
+  };
+  const each = Math.floor(Number(values.count) / clients);
+  const started = performance.now();
+  await Promise.all(
+    Array.from({ length: clients }, (_, i) => new Client(load, i, each).run(load.rate / clients)),
+  );
+  const seconds = (performance.now() - started) / 1_000;
+  console.log(
+    JSON.stringify({ published: each * clients, seconds, perSecond: Math.round(each * clients / seconds) }),
+  );
+}

@@ -1,0 +1,190 @@
+/**
+ * The program itself as a child process: started from the sources, or from the bundle where `SLUICE_BUNDLE` names it.
+ *
+ * Promises that the configuration lies in a scratch folder of its own, that the status page answers when `start`
+ * returns, and that the process is gone after the test. What it printed is part of every failure.
+ */
+import { freePort } from "../servers/free_port.ts";
+import { waitFor } from "../servers/wait_for.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+
+/** What `/status.json` promises (and what tests read of it). */
+export interface StatusJson {
+  readonly state: string;
+  readonly totals: Record<string, number>;
+  readonly lanes: Record<string, { pending: number; state: string; reason: string | null; lag_s: number }>;
+  readonly broker: { connected: boolean };
+  readonly database: { reachable: boolean };
+  readonly pool: Record<string, number> | null;
+  readonly spool: { bytes: number; entries: number; max_bytes: number };
+}
+
+export interface SluiceOptions {
+  readonly config: Record<string, unknown>;
+  /** Folder for configuration and spool; default: a new one, removed at the end. */
+  readonly dir?: string;
+  readonly env?: Record<string, string>;
+}
+
+/** Arguments for `deno` that run the program: from the bundle where the environment names one. */
+export function programArguments(): string[] {
+  const bundle = Deno.env.get("SLUICE_BUNDLE");
+  return bundle
+    ? ["run", "-A", "--unstable-net", "--no-config", bundle]
+    : ["run", "-A", `--config=${ROOT}deno.json`, `${ROOT}main.ts`];
+}
+
+export class Sluice implements AsyncDisposable {
+  readonly dir: string;
+  readonly configFile: string;
+  readonly statusUrl: string;
+  readonly #env: Record<string, string>;
+  readonly #temporary: boolean;
+  #child: Deno.ChildProcess | undefined;
+  #exited: Promise<Deno.CommandStatus> | undefined;
+  #output = "";
+
+  private constructor(dir: string, port: number, options: SluiceOptions) {
+    this.dir = dir;
+    this.configFile = `${dir}/sluice.json`;
+    this.statusUrl = `http://127.0.0.1:${port}`;
+    this.#env = options.env ?? {};
+    this.#temporary = options.dir === undefined;
+  }
+
+  /** Writes the configuration without starting the program. */
+  static async prepare(options: SluiceOptions): Promise<Sluice> {
+    const dir = options.dir ?? await Deno.makeTempDir({ prefix: "sluice-e2e-" });
+    const port = freePort();
+    const sluice = new Sluice(dir, port, options);
+    await sluice.configure({ status: { listen: `127.0.0.1:${port}` }, ...options.config });
+    return sluice;
+  }
+
+  /** Starts the program and waits until its status page answers. */
+  static async start(options: SluiceOptions): Promise<Sluice> {
+    const sluice = await Sluice.prepare(options);
+    await sluice.start();
+    return sluice;
+  }
+
+  async configure(config: Record<string, unknown>): Promise<void> {
+    const status = { status: { listen: this.statusUrl.slice("http://".length) } };
+    await Deno.writeTextFile(this.configFile, JSON.stringify({ ...status, ...config }, null, 2));
+  }
+
+  get pid(): number {
+    return this.#child!.pid;
+  }
+
+  /** Everything the program has printed. */
+  get output(): string {
+    return this.#output;
+  }
+
+  async start(): Promise<void> {
+    this.spawn();
+    const child = this.#child;
+    try {
+      await waitFor(async () => this.#child !== child || (await this.#get("/healthz")) === 200, {
+        what: "the status page to answer",
+        timeoutMs: 60_000,
+      });
+    } catch (error) {
+      await this.kill();
+      throw new Error(`${(error as Error).message}\n${this.#output}`);
+    }
+    if (this.#child !== child) throw new Error(`sluice ended while starting:\n${this.#output}`);
+  }
+
+  /** Starts the program without waiting for anything. */
+  spawn(): void {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [...programArguments(), "run", "-c", this.configFile],
+      cwd: this.dir,
+      env: this.#env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#child = child;
+    const reading = [this.#read(child.stdout), this.#read(child.stderr)];
+    this.#exited = child.status.then(async (status) => {
+      await Promise.all(reading);
+      if (this.#child === child) this.#child = undefined;
+      return status;
+    });
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) this.#output += text;
+  }
+
+  async #get(path: string): Promise<number> {
+    const response = await fetch(this.statusUrl + path);
+    await response.body?.cancel();
+    return response.status;
+  }
+
+  async status(): Promise<StatusJson> {
+    const response = await fetch(`${this.statusUrl}/status.json`);
+    return await response.json();
+  }
+
+  /** Waits until `condition` holds for the status; fails with the last one and the program's output. */
+  async until(
+    what: string,
+    condition: (status: StatusJson) => boolean,
+    timeoutMs = 60_000,
+  ): Promise<StatusJson> {
+    let last: StatusJson | undefined;
+    try {
+      await waitFor(async () => {
+        last = await this.status();
+        return condition(last);
+      }, { what, timeoutMs });
+    } catch (error) {
+      throw new Error(
+        `${(error as Error).message}\nstatus: ${JSON.stringify(last, null, 1)}\n${this.#output}`,
+      );
+    }
+    return last!;
+  }
+
+  /** Sends a signal; SIGKILL waits until the process is gone. */
+  async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
+    if (!this.#child) return;
+    this.#child.kill(signal);
+    if (signal === "SIGKILL") await this.#exited;
+  }
+
+  /** Waits for the end of the process and returns its exit code. */
+  async exitCode(): Promise<number> {
+    return (await this.#exited!).code;
+  }
+
+  /** SIGTERM; returns the exit code. */
+  async stop(): Promise<number> {
+    if (!this.#child) return 0;
+    await this.kill("SIGTERM");
+    return await this.exitCode();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    if (this.#temporary) await Deno.remove(this.dir, { recursive: true }).catch(() => {});
+  }
+}
+
+/** The two sums of the promise; throws where one does not hold. */
+export function checkSums({ totals }: StatusJson): void {
+  const { received, duplicate, unrouted, routed, deliveries, stored, filtered, dead, dropped, pending } =
+    totals;
+  if (received !== duplicate + unrouted + routed) {
+    throw new Error(`first sum is broken: ${JSON.stringify(totals)}`);
+  }
+  if (deliveries !== stored + filtered + dead + dropped + pending) {
+    throw new Error(`second sum is broken: ${JSON.stringify(totals)}`);
+  }
+}
