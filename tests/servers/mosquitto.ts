@@ -85,7 +85,7 @@ async function prepare(dir: string, options: MosquittoOptions): Promise<Plan> {
     ? { port: tlsPort, url: `mqtts://localhost:${tlsPort}`, ...await makeCertificates(dir) }
     : undefined;
   const lines = [
-    "log_dest stdout",
+    "log_dest stderr",
     "log_timestamp_format %H:%M:%S",
     "max_queued_messages 1000000",
     `allow_anonymous ${options.users === undefined}`,

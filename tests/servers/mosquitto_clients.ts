@@ -39,6 +39,46 @@ export async function mosquittoSub(
   return out.split("\n").slice(0, -1);
 }
 
+/** Subscribes and returns all payloads before the first one that is `last`. Throws where it does not come within `timeoutS` seconds. */
+export async function mosquittoSubUntil(
+  url: string,
+  topic: string,
+  last: string,
+  options: MosquittoClientOptions & { timeoutS?: number } = {},
+): Promise<string[]> {
+  const args = [...clientArgs(url, topic, options), "-W", String(options.timeoutS ?? 20)];
+  const child = new Deno.Command("mosquitto_sub", { args, stdin: "null", stdout: "piped", stderr: "inherit" })
+    .spawn();
+  let text = "";
+  let found = -1;
+  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    found = `\n${text}`.indexOf(`\n${last}\n`);
+    if (found >= 0) break;
+  }
+  if (found >= 0) child.kill("SIGKILL");
+  await child.status;
+  if (found < 0) {
+    throw new Error(`${JSON.stringify(last)} did not come on ${topic}; came:\n${text.slice(-500)}`);
+  }
+  return text.slice(0, found).split("\n").slice(0, -1);
+}
+
+/** Subscribes with a session that outlives the connection (MQTT 5: for an hour) and goes; what comes then waits in the broker. */
+export async function mosquittoSession(
+  url: string,
+  topic: string,
+  options: MosquittoClientOptions & { clientId: string },
+): Promise<void> {
+  // `-E` ends mosquitto_sub as soon as the subscription is acknowledged.
+  await run("mosquitto_sub", [...clientArgs(url, topic, options), ...sessionArgs(options), "-E"]);
+}
+
+/** The arguments with which mosquitto_sub takes up a session of `mosquittoSession` again. */
+export function sessionArgs({ version }: MosquittoClientOptions): string[] {
+  return version === 4 ? ["-c"] : ["-c", "-x", "3600"];
+}
+
 function clientArgs(url: string, topic: string, options: MosquittoClientOptions): string[] {
   const { hostname, port, username, password } = new URL(url);
   return [

@@ -6,6 +6,7 @@
  * when the connection breaks and, unless told otherwise, sends again with DUP what was in flight. A QoS 1 message
  * that was sent twice may rightly arrive twice: `sends` tells. It is no part of Sluice and shares no code with it.
  */
+import { Buffer } from "node:buffer";
 import { connect as tcpConnect, type Socket } from "node:net";
 import { generate, type IConnackPacket, type IPublishPacket, type Packet, parser } from "mqtt-packet";
 
@@ -112,7 +113,7 @@ export class Publisher implements AsyncDisposable {
     const packet: IPublishPacket = {
       cmd: "publish",
       topic,
-      payload: typeof payload === "string" ? payload : payload as IPublishPacket["payload"],
+      payload: typeof payload === "string" ? payload : Buffer.from(payload),
       qos: options.qos ?? this.#options.qos,
       retain: options.retain ?? false,
       dup: false,
@@ -170,6 +171,7 @@ export class Publisher implements AsyncDisposable {
   #open(): Promise<{ socket: Socket; connack: IConnackPacket }> {
     const { promise, resolve, reject } = Promise.withResolvers<{ socket: Socket; connack: IConnackPacket }>();
     const { version } = this.#options;
+    const hello = this.#encode(this.#connectPacket());
     const socket = tcpConnect({
       host: this.#url.hostname,
       port: Number(this.#url.port || 1883),
@@ -196,7 +198,7 @@ export class Publisher implements AsyncDisposable {
       else socket.destroy(new Error(`CONNACK refuses with reason ${reason}`));
     });
     socket.on("data", (chunk) => packets.parse(chunk));
-    socket.write(this.#encode(this.#connectPacket()));
+    socket.write(hello);
     return promise;
   }
 
@@ -212,7 +214,7 @@ export class Publisher implements AsyncDisposable {
       clean: false,
       keepalive: 0,
       ...(username ? { username: decodeURIComponent(username) } : {}),
-      ...(password ? { password: new TextEncoder().encode(decodeURIComponent(password)) as never } : {}),
+      ...(password ? { password: Buffer.from(decodeURIComponent(password)) } : {}),
       ...(version === 5 ? { properties: { sessionExpiryInterval: 3600 } } : {}),
     };
   }

@@ -133,29 +133,37 @@ export async function accepts(port: number, hostname = "127.0.0.1"): Promise<boo
   }
 }
 
-/** Runs a program to its end and returns what it printed. Throws with both outputs where it fails. */
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly stdin?: string;
+  readonly env?: Record<string, string>;
+  /** How long it may take, in milliseconds. Default 120000. */
+  readonly timeoutMs?: number;
+}
+
+/** Runs a program to its end and returns what it printed. Throws with both outputs where it fails or takes too long. */
 export async function run(
   command: string,
   args: readonly string[],
-  options: { cwd?: string; stdin?: string; env?: Record<string, string> } = {},
+  { stdin, timeoutMs = 120_000, ...place }: RunOptions = {},
 ): Promise<string> {
-  const { stdin, ...rest } = options;
   const child = new Deno.Command(command, {
-    ...rest,
+    ...place,
     args: [...args],
     stdin: stdin === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
   }).spawn();
   const output = child.output();
-  if (stdin !== undefined) await new Blob([stdin]).stream().pipeTo(child.stdin);
+  const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
+  // A program that ends without reading its input breaks the pipe; its exit code says why.
+  if (stdin !== undefined) await new Blob([stdin]).stream().pipeTo(child.stdin).catch(() => {});
   const { success, code, signal, stdout, stderr } = await output;
+  clearTimeout(timer);
   const text = new TextDecoder();
-  if (!success) {
-    const how = signal ?? `code ${code}`;
-    throw new Error(
-      `${command} ${args.join(" ")} ended with ${how}\n${text.decode(stdout)}${text.decode(stderr)}`,
-    );
-  }
-  return text.decode(stdout);
+  if (success) return text.decode(stdout);
+  const how = signal ? `${signal} (it may take ${timeoutMs} ms)` : `code ${code}`;
+  throw new Error(
+    `${command} ${args.join(" ")} ended with ${how}\n${text.decode(stdout)}${text.decode(stderr)}`,
+  );
 }
