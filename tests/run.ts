@@ -108,7 +108,7 @@ async function runAll(files: readonly string[], flags: readonly string[]): Promi
 
 async function runFile(file: string, flags: readonly string[]): Promise<Result> {
   const { success, text, seconds } = await deno(["test", "-A", "--no-check", ...flags, file]);
-  const summary = text.match(/^(?:ok|FAILED) \| (\d+) passed.*? \| (\d+) failed.*$/m);
+  const summary = [...text.matchAll(/^(?:ok|FAILED) \| (\d+) passed.*? \| (\d+) failed/gm)].at(-1);
   const skipped = [...text.matchAll(/^ *(.+) \.\.\. ignored \(/gm)].map((match) => match[1]!);
   const passed = Number(summary?.[1] ?? 0);
   // No summary: the process crashed, hung, or did not load the file.
@@ -133,16 +133,14 @@ async function deno(args: readonly string[]): Promise<{ success: boolean; text: 
     parts.push(`\nstopped: it took more than ${FILE_TIMEOUT_MS / 60_000} minutes\n`);
     killGroup(child);
   }, FILE_TIMEOUT_MS);
-  const [status] = await Promise.all([
-    child.status,
-    collect(child.stdout, parts),
-    collect(child.stderr, parts),
-  ]);
+  const output = Promise.all([collect(child.stdout, parts), collect(child.stderr, parts)]);
+  const { success } = await child.status;
   clearTimeout(timer);
   running.delete(child);
-  // Whatever a crashed test process left behind in its group.
-  if (!status.success) killGroup(child);
-  return { success: status.success, text: parts.join(""), seconds: (performance.now() - beganMs) / 1000 };
+  // Whatever it left behind in its group would keep the pipes open.
+  killGroup(child);
+  await output;
+  return { success, text: parts.join(""), seconds: (performance.now() - beganMs) / 1000 };
 }
 
 async function collect(stream: ReadableStream<Uint8Array<ArrayBuffer>>, parts: string[]): Promise<void> {
