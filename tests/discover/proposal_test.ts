@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { readDiscovery } from "../../src/discover/home_assistant.ts";
+import { Observation } from "../../src/discover/observation.ts";
+import { propose } from "../../src/discover/proposal.ts";
+import type { Message } from "../../src/message.ts";
+
+const message = (topic: string, payload: unknown): Message => ({
+  topic,
+  payload: new TextEncoder().encode(typeof payload === "string" ? payload : JSON.stringify(payload)),
+  qos: 0,
+  retain: false,
+  receivedAtMs: 0,
+});
+
+function heard(...messages: [string, unknown][]): Observation {
+  const observation = new Observation();
+  for (const [topic, payload] of messages) observation.add(message(topic, payload));
+  return observation;
+}
+
+Deno.test("devices of one kind become one route, whose placeholders are the levels in which they differ", () => {
+  const [proposal, ...rest] = propose(heard(
+    ["Home/kitchen/climate", { temperature: 21.5, humidity: 40 }],
+    ["Home/attic/climate", { temperature: 19, humidity: 55.5, battery: 97 }],
+  ));
+  assert.equal(rest.length, 0);
+  assert.deepEqual(proposal.route, {
+    topic: "Home/{device}/climate",
+    table: "climate",
+    decode: "json",
+    columns: {
+      received_at: "@received",
+      device: "{device}",
+      temperature: { value: "$.temperature", type: "double" },
+      humidity: { value: "$.humidity", type: "double" },
+      battery: { value: "$.battery", type: "double" },
+    },
+  });
+});
+
+Deno.test("families that have a preset are proposed as the preset", () => {
+  const proposals = propose(heard(
+    ["zigbee2mqtt/bedroom_climate", { temperature: 27.34, humidity: 44.72 }],
+    ["tele/pow1/SENSOR", { Time: "2018-02-15T17:37:10", ENERGY: { Power: 2635 } }],
+    ["shellyplus1-a8032abe54dc/status/switch:0", { id: 0, output: true }],
+    ["N/e0ff50a097c0/pvinverter/20/Ac/Power", { value: 936 }],
+    ["livingroom/sensor/outside_temperature/state", "21.5"],
+  ));
+  assert.deepEqual(proposals.map(({ route }) => route.preset), [
+    "zigbee2mqtt",
+    "tasmota",
+    "shelly",
+    "victron",
+    "esphome",
+  ]);
+});
+
+Deno.test("types hold everything that was heard", () => {
+  const [{ route }] = propose(heard(
+    ["Home/x/all", {
+      n: 1,
+      on: true,
+      at: "2026-01-01T00:00:00Z",
+      text: "short",
+      mixed: 1,
+      nested: { deep: 2 },
+      list: [1],
+    }],
+    ["Home/y/all", {
+      n: 2.5,
+      on: false,
+      at: "2026-01-01T00:00:01Z",
+      text: "x".repeat(300),
+      mixed: "one",
+      nested: { deep: 3 },
+      list: [],
+    }],
+  ));
+  const types = Object.fromEntries(
+    Object.entries(route.columns!).filter(([, it]) => typeof it === "object").map((
+      [name, it],
+    ) => [name, (it as { type: string }).type]),
+  );
+  assert.deepEqual(types, {
+    n: "double",
+    on: "boolean",
+    at: "datetime(3)",
+    text: "text",
+    mixed: "varchar(64)",
+    nested_deep: "double",
+    list: "json",
+  });
+});
+
+Deno.test("keys that are no names are quoted in paths and made names in columns", () => {
+  const [{ route }] = propose(heard(["Home/plug/all", { "switch:0": { apower: 1.5 }, "DS18B20-1": 20.9 }]));
+  assert.deepEqual(Object.entries(route.columns!).slice(1), [
+    ["switch_0_apower", { value: '$["switch:0"].apower', type: "double" }],
+    ["ds18b20_1", { value: '$["DS18B20-1"]', type: "double" }],
+  ]);
+});
+
+Deno.test("plain values, hostile payloads and $SYS do no harm", () => {
+  const proposals = propose(heard(
+    ["Home/cellar/humidity", "55"],
+    ["Home/attic/humidity", "54.5"],
+    ["$SYS/broker/uptime", "1 second"],
+    ["Home/evil/json", '{"__proto__": {"polluted": 1}}'],
+  ));
+  assert.deepEqual(proposals.map(({ route }) => [route.topic, route.decode]), [
+    ["Home/{device}/humidity", "number"],
+    ["Home/evil/json", "json"],
+  ]);
+  assert.equal(({} as { polluted?: number }).polluted, undefined);
+});
+
+Deno.test("Home Assistant's discovery gives units, abbreviated or not", () => {
+  const announced = readDiscovery(message("homeassistant/sensor/a/config", {
+    "~": "Home/kitchen",
+    stat_t: "~/climate",
+    val_tpl: "{{ value_json.temperature | round(1) }}",
+    unit_of_meas: "°C",
+  }));
+  assert.deepEqual(announced && { topic: announced.stateTopic, path: announced.path, unit: announced.unit }, {
+    topic: "Home/kitchen/climate",
+    path: ["temperature"],
+    unit: "°C",
+  });
+  const [{ route }] = propose(heard(["Home/kitchen/climate", { temperature: 20 }]), [announced!]);
+  assert.deepEqual(route.columns!.temperature, { value: "$.temperature", type: "double", unit: "°C" });
+  assert.equal(readDiscovery(message("homeassistant/sensor/a/config", "")), null);
+  assert.equal(
+    readDiscovery(message("homeassistant/sensor/a/config", { stat_t: "x", val_tpl: "{% if x %}" })),
+    null,
+  );
+});
