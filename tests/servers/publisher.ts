@@ -197,7 +197,7 @@ export class Publisher implements AsyncDisposable {
       if (reason === 0) resolve({ socket, connack: packet });
       else socket.destroy(new Error(`CONNACK refuses with reason ${reason}`));
     });
-    socket.on("data", (chunk) => packets.parse(chunk));
+    socket.on("data", (chunk) => packets.parse(chunk as Buffer));
     socket.write(hello);
     return promise;
   }
