@@ -1,0 +1,92 @@
+/**
+ * What the broker says about itself in `$SYS`: its version, and how many messages it has thrown away.
+ *
+ * mosquitto drops messages for a sleeping client without telling anyone but this counter. Promises that these
+ * messages never reach the stream of arrivals, unless the user subscribes to `$SYS` himself, and that a broker which
+ * does not like being asked is not asked again. The counter is the broker's: it counts for all its clients.
+ */
+import type { IPublishPacket, ISubscribePacket, IUnsubscribePacket } from "mqtt-packet";
+
+const DROPPED = "$SYS/broker/publish/messages/dropped";
+const VERSION = "$SYS/broker/version";
+
+/** Outside of what `Subscriptions` gives out. */
+export const WATCH_PACKET_ID = 65_535;
+
+export class BrokerWatch {
+  readonly #version: 4 | 5;
+  #dropped: number | undefined;
+  #brokerVersion: string | undefined;
+  #droppedSinceOpen = 0;
+  /** The user subscribes to $SYS himself: look, but leave everything to him. */
+  #shared = false;
+  #unanswered = false;
+  #forbidden = false;
+
+  constructor(version: 4 | 5) {
+    this.#version = version;
+  }
+
+  /** Messages that the broker dropped, for any client, since the source was opened; `undefined`: it does not say. */
+  get dropped(): number | undefined {
+    return this.#dropped === undefined ? undefined : this.#droppedSinceOpen;
+  }
+
+  /** As the broker calls itself. */
+  get brokerVersion(): string | undefined {
+    return this.#brokerVersion;
+  }
+
+  /** What to send on a new connection to have `$SYS` told, or not told any more. */
+  connected(filters: readonly string[]): (ISubscribePacket | IUnsubscribePacket)[] {
+    this.#shared = filters.some((filter) =>
+      filter.startsWith("$SYS/") || /^\$share\/[^/]+\/\$SYS\//.test(filter)
+    );
+    if (this.#forbidden) return [];
+    if (this.#shared) {
+      const own = [DROPPED, VERSION].filter((topic) => !filters.includes(topic));
+      return own.length === 0
+        ? []
+        : [{ cmd: "unsubscribe", messageId: WATCH_PACKET_ID, unsubscriptions: own }];
+    }
+    this.#unanswered = true;
+    return [{
+      cmd: "subscribe",
+      messageId: WATCH_PACKET_ID,
+      subscriptions: [{ topic: DROPPED, qos: 0 }, { topic: VERSION, qos: 0 }]
+        .map((one) => this.#version === 5 ? { ...one, rh: 0 } : one) as ISubscribePacket["subscriptions"],
+    }];
+  }
+
+  /** SUBACK came. A refusal is no fault. */
+  answered(): void {
+    this.#unanswered = false;
+  }
+
+  /** Some brokers answer a forbidden SUBSCRIBE by closing the connection (AWS IoT Core): then it is not sent again. */
+  lost(): void {
+    this.#forbidden ||= this.#unanswered;
+    this.#unanswered = false;
+  }
+
+  /**
+   * Looks at a message that came. `consumed`: it is ours alone and no arrival. `dropped`: so many more messages were
+   * dropped than at the last look.
+   */
+  look({ topic, payload }: IPublishPacket): { consumed: boolean; dropped: number } | undefined {
+    if (topic !== DROPPED && topic !== VERSION) return undefined;
+    const text = payload.toString();
+    if (topic === VERSION) this.#brokerVersion = text.slice(0, 100);
+    const dropped = topic === DROPPED ? this.#count(Number(text)) : 0;
+    return { consumed: !this.#shared, dropped };
+  }
+
+  #count(total: number): number {
+    if (!Number.isSafeInteger(total)) return 0;
+    // A smaller number is that of a broker which was started anew.
+    const more = this.#dropped === undefined || total < this.#dropped ? 0 : total - this.#dropped;
+    this.#dropped = total;
+    this.#droppedSinceOpen += more;
+    return more;
+  }
+}

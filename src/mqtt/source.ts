@@ -1,0 +1,360 @@
+/**
+ * The broker's side of the gateway: `Source` over MQTT 5 or 3.1.1, with a session that outlives connections.
+ *
+ * Promises to connect again for ever, to hand over everything that came in the order of the wire before anything of
+ * it is acknowledged, and to acknowledge nothing by itself; a QoS 2 message is handed over with its PUBLISH, so that
+ * it can be stored before PUBREC. Acknowledgements go out in the order in which they are given, many in one write, and
+ * never over another connection than the one that brought the message. It publishes nothing and stores nothing.
+ */
+import type { IConnackPacket, IPublishPacket, Packet } from "mqtt-packet";
+import { Backoff } from "../backoff.ts";
+import { type Clock, sleep, systemClock, type Timer } from "../clock.ts";
+import type { Source } from "../contracts.ts";
+import type { Arrival, QoS } from "../message.ts";
+import { acknowledgements } from "./acknowledgements.ts";
+import { BrokerError } from "./broker_error.ts";
+import { brokerAddress, type BrokerOptions } from "./broker_options.ts";
+import { BrokerWatch, WATCH_PACKET_ID } from "./broker_watch.ts";
+import { Connection } from "./connection.ts";
+import { Inbox } from "./inbox.ts";
+import {
+  type LoweredFilter,
+  type RefusedFilter,
+  type SubscriptionFaults,
+  Subscriptions,
+} from "./subscriptions.ts";
+
+/** What the source tells as it happens. */
+export type SourceEvent =
+  /** Logged in. */
+  | {
+    readonly kind: "connected";
+    readonly sessionPresent: boolean;
+    /** What the broker granted, in seconds (MQTT 5; `undefined`: what was asked for). */
+    readonly sessionExpirySec: number | undefined;
+  }
+  /** A connection that stood has ended; `retryMs`: when the next attempt is made. */
+  | { readonly kind: "disconnected"; readonly error: BrokerError; readonly retryMs: number }
+  /** An attempt to connect or log in failed. */
+  | { readonly kind: "refused"; readonly error: BrokerError; readonly retryMs: number }
+  /** There had been a session and the broker has none any more: what it kept for us is lost. */
+  | { readonly kind: "sessionNotResumed" }
+  /** What is wrong with the subscriptions now; with both lists empty all is well again. */
+  | {
+    readonly kind: "subscriptions";
+    readonly refused: readonly RefusedFilter[];
+    readonly lowered: readonly LoweredFilter[];
+  }
+  /** The broker has thrown away `more` messages, for this or another client, since it last said so. */
+  | { readonly kind: "brokerDropped"; readonly more: number };
+
+export interface SourceOptions extends BrokerOptions {
+  /** Must stay the same for ever: the session hangs on it. */
+  readonly clientId: string;
+  /** How long the broker keeps the session while the gateway is away, in seconds (MQTT 5). @default 604800 */
+  readonly sessionExpirySec?: number;
+  /** How long an arrival may wait for company, in milliseconds. @default 10 */
+  readonly lingerMs?: number;
+  /** As `subscribe`. */
+  readonly filters: readonly string[];
+  /** What `onSubscribed` reported last, perhaps to an earlier process. @default [] */
+  readonly previousFilters?: readonly string[];
+  /** Asked for with every filter. @default 2 */
+  readonly qos?: QoS;
+  /** Messages that the broker may send without an acknowledgement (MQTT 5), 1..65535. @default 1000 */
+  readonly receiveMaximum?: number;
+  readonly onEvent?: (event: SourceEvent) => void;
+  /** The filters that the session holds from now on: to be stored and given as `previousFilters` to the next process. */
+  readonly onSubscribed?: (filters: readonly string[]) => void;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+export interface SourceStats {
+  readonly connected: boolean;
+  /** Of the current or last connection. */
+  readonly sessionPresent: boolean;
+  /** Successful log-ins. */
+  readonly connects: number;
+  /** Why the last connection or attempt ended; `undefined` while connected. */
+  readonly lastError: BrokerError | undefined;
+  /** Since when it is connected, or not: milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** Messages of this connection whose PUBACK or PUBCOMP is still to be sent. */
+  readonly unacknowledged: number;
+  readonly inboxBytes: number;
+  /** Granted QoS by filter; `null`: granted to an earlier process; absent: not granted. */
+  readonly subscriptions: Readonly<Record<string, QoS | null>>;
+  /** Messages that the broker dropped, for any client, since the source was opened; `undefined`: it does not say. */
+  readonly brokerDropped: number | undefined;
+  readonly brokerVersion: string | undefined;
+}
+
+export interface MqttSource extends Source {
+  readonly stats: SourceStats;
+}
+
+/** Seven days. */
+const SESSION_EXPIRY_SEC = 7 * 24 * 3600;
+const RECEIVE_MAXIMUM = 1000;
+/** What a broker sends at a time to a client of MQTT 3.1.1, unless told otherwise (mosquitto: max_inflight_messages). */
+const WINDOW_V4 = 20;
+const RETRY_FIRST_MS = 250;
+const RETRY_MAX_MS = 30_000;
+/** For connections that stood for a while only: longer waits would make a shaky line worse than it is. */
+const RETRY_UNSTABLE_MAX_MS = 5_000;
+const RETRY_SLOW_FIRST_MS = 5_000;
+const RETRY_SLOW_MAX_MS = 60_000;
+/** A connection that stood for so long was a good one. */
+const STABLE_MS = 10_000;
+const RESUBSCRIBE_MS = 60_000;
+
+/** Begins to connect at once and returns at once. Throws `ConfigurationError` where the URL is none. */
+export function openSource(options: SourceOptions): MqttSource {
+  return new ReconnectingSource(options);
+}
+
+class ReconnectingSource implements MqttSource {
+  readonly #options: SourceOptions;
+  readonly #clock: Clock;
+  readonly #inbox: Inbox;
+  readonly #subscriptions: Subscriptions;
+  readonly #watch: BrokerWatch;
+  readonly #window: number;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  readonly #soon: Backoff;
+  readonly #slow: Backoff;
+  #filters: readonly string[];
+  #connection: Connection | undefined;
+  /** Number of the current connection. */
+  #number = 0;
+  #inFlight = 0;
+  #hadSession: boolean;
+  #sessionPresent = false;
+  #connects = 0;
+  #lastError: BrokerError | undefined;
+  #sinceMs: number;
+  #reported: string;
+  #faults = "";
+  #retryTimer: Timer | undefined;
+
+  constructor(options: SourceOptions) {
+    brokerAddress(options.url);
+    const { version = 5, previousFilters = [], random, clock = systemClock } = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#sinceMs = clock.wallMs();
+    this.#filters = options.filters;
+    this.#hadSession = previousFilters.length > 0;
+    this.#reported = JSON.stringify(previousFilters.toSorted());
+    this.#window = version === 5 ? options.receiveMaximum ?? RECEIVE_MAXIMUM : WINDOW_V4;
+    this.#inbox = new Inbox({
+      lingerMs: options.lingerMs ?? 10,
+      clock,
+      onTaken: () => this.#connection?.resume(),
+    });
+    this.#subscriptions = new Subscriptions({ version, qos: options.qos ?? 2, previousFilters });
+    this.#subscriptions.want(options.filters);
+    this.#watch = new BrokerWatch(version);
+    this.#soon = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
+    this.#slow = new Backoff({ firstMs: RETRY_SLOW_FIRST_MS, maxMs: RETRY_SLOW_MAX_MS, random });
+    this.#running = this.#run();
+  }
+
+  get stats(): SourceStats {
+    return {
+      connected: this.#connection?.established ?? false,
+      sessionPresent: this.#sessionPresent,
+      connects: this.#connects,
+      lastError: this.#lastError,
+      sinceMs: this.#sinceMs,
+      unacknowledged: this.#inFlight,
+      inboxBytes: this.#inbox.bytes,
+      subscriptions: this.#subscriptions.granted,
+      brokerDropped: this.#watch.dropped,
+      brokerVersion: this.#watch.brokerVersion,
+    };
+  }
+
+  arrivals(signal: AbortSignal): AsyncIterable<readonly Arrival[]> {
+    return this.#inbox.arrivals(signal);
+  }
+
+  acknowledge(arrivals: readonly Arrival[]): void {
+    this.#inbox.settle(arrivals);
+    if (!this.#connection?.established) return;
+    const { bytes, completed } = acknowledgements(arrivals, this.#number);
+    // A PUBREL of an earlier connection's message is answered too: the count must not go below nothing.
+    this.#inFlight = Math.max(0, this.#inFlight - completed);
+    if (bytes.length > 0) this.#connection.write(bytes);
+  }
+
+  subscribe(filters: readonly string[]): void {
+    this.#filters = filters;
+    if (!this.#subscriptions.want(filters) || !this.#connection?.established) return;
+    this.#sendAll(this.#subscriptions.changes());
+    this.#reportSubscriptions();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new DOMException("the source is closed", "AbortError"));
+    await this.#connection?.close();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const before = this.#connects;
+      const startedAt = this.#clock.now();
+      const connection = this.#connect();
+      this.#connection = connection;
+      const error = await connection.run();
+      this.#connection = undefined;
+      this.#inFlight = 0;
+      this.#retryTimer?.cancel();
+      if (signal.aborted) break;
+      const stood = this.#connects > before;
+      if (stood) this.#watch.lost();
+      const retryMs = this.#retryMs(error, stood, this.#clock.now() - startedAt);
+      this.#lastError = error;
+      if (stood) this.#sinceMs = this.#clock.wallMs();
+      this.#tell({ kind: stood ? "disconnected" : "refused", error, retryMs });
+      await sleep(retryMs, signal, this.#clock).catch(() => {});
+    }
+  }
+
+  #connect(): Connection {
+    const { sessionExpirySec = SESSION_EXPIRY_SEC } = this.#options;
+    const number = this.#number + 1;
+    const connection = new Connection({
+      ...this.#options,
+      sessionExpirySec,
+      receiveMaximum: this.#window,
+      clock: this.#clock,
+    }, {
+      connected: (connack) => this.#onConnected(number, connack),
+      packet: (packet, receivedAtMs) => this.#onPacket(connection, packet, receivedAtMs),
+    });
+    return connection;
+  }
+
+  #retryMs(error: BrokerError, stood: boolean, lifeMs: number): number {
+    if (stood && lifeMs >= STABLE_MS) {
+      this.#soon.reset();
+      this.#slow.reset();
+    }
+    if (error.slow) return Math.max(RETRY_SLOW_FIRST_MS, this.#slow.nextMs());
+    const waitMs = this.#soon.nextMs();
+    return stood ? Math.min(RETRY_UNSTABLE_MAX_MS, waitMs) : waitMs;
+  }
+
+  #onConnected(number: number, { sessionPresent, properties }: IConnackPacket): void {
+    this.#number = number;
+    this.#connects++;
+    this.#sessionPresent = sessionPresent;
+    this.#lastError = undefined;
+    this.#sinceMs = this.#clock.wallMs();
+    if (!sessionPresent) this.#inbox.push({ kind: "sessionLost", connection: number }, 0, true);
+    const requests = this.#subscriptions.connected(sessionPresent);
+    if (!sessionPresent) this.#reportHeld();
+    // What an earlier connection could not answer first, then what is nice to know.
+    this.#sendAll([...requests, ...this.#watch.connected(this.#filters)]);
+    this.#tell({ kind: "connected", sessionPresent, sessionExpirySec: properties?.sessionExpiryInterval });
+    if (!sessionPresent && this.#hadSession) this.#tell({ kind: "sessionNotResumed" });
+    this.#hadSession = true;
+    this.#scheduleRetry();
+  }
+
+  #onPacket(connection: Connection, packet: Packet, receivedAtMs: number): void {
+    switch (packet.cmd) {
+      case "publish":
+        this.#onPublish(packet, receivedAtMs);
+        break;
+      case "pubrel":
+        this.#inbox.push({ kind: "release", packetId: packet.messageId!, connection: this.#number }, 0, true);
+        break;
+      case "suback":
+      case "unsuback":
+        if (packet.messageId === WATCH_PACKET_ID) this.#watch.answered();
+        else this.#subscriptions.answered(packet);
+        this.#reportSubscriptions();
+        break;
+      default:
+        throw new Error(`a subscriber never gets a ${packet.cmd} packet`);
+    }
+    if (this.#inbox.full) connection.pause();
+  }
+
+  #onPublish(packet: IPublishPacket, receivedAtMs: number): void {
+    const { topic, qos } = packet;
+    const payload = packet.payload as Uint8Array;
+    if (topic === "") throw new Error("a publish has no topic, and topic aliases were not agreed on");
+    if (qos > 0 && !packet.messageId) throw new Error(`a publish with QoS ${qos} has no packet id`);
+    if (topic.startsWith("$SYS/") && this.#look(packet)) return;
+    if (qos > 0) this.#inFlight++;
+    this.#inbox.push(
+      {
+        kind: "publish",
+        topic,
+        payload,
+        qos,
+        retain: packet.retain,
+        receivedAtMs,
+        packetId: qos > 0 ? packet.messageId! : 0,
+        duplicate: packet.dup,
+        connection: this.#number,
+      },
+      topic.length + payload.length,
+      this.#inFlight >= this.#window,
+    );
+  }
+
+  /** True where the message is for ourselves. Only QoS 0: others must be acknowledged, hence stored. */
+  #look(packet: IPublishPacket): boolean {
+    const seen = this.#watch.look(packet);
+    if (seen && seen.dropped > 0) this.#tell({ kind: "brokerDropped", more: seen.dropped });
+    return packet.qos === 0 && (seen?.consumed ?? false);
+  }
+
+  #sendAll(packets: readonly Packet[]): void {
+    for (const packet of packets) this.#connection!.send(packet);
+  }
+
+  /** Refused and lowered filters are asked for again, as long as the connection stands. */
+  #scheduleRetry(): void {
+    this.#retryTimer?.cancel();
+    this.#retryTimer = this.#clock.timer(RESUBSCRIBE_MS, () => {
+      this.#sendAll(this.#subscriptions.retries());
+      this.#reportFaults();
+      this.#scheduleRetry();
+    });
+  }
+
+  #reportSubscriptions(): void {
+    if (!this.#subscriptions.settled) return;
+    this.#reportHeld();
+    this.#reportFaults();
+  }
+
+  #reportHeld(): void {
+    const held = this.#subscriptions.held.sort();
+    const text = JSON.stringify(held);
+    if (text === this.#reported) return;
+    this.#reported = text;
+    this.#options.onSubscribed?.(held);
+  }
+
+  #reportFaults(): void {
+    const faults: SubscriptionFaults = this.#subscriptions.faults;
+    const text = faults.refused.length + faults.lowered.length === 0 ? "" : JSON.stringify(faults);
+    if (text === this.#faults) return;
+    this.#faults = text;
+    this.#tell({ kind: "subscriptions", ...faults });
+  }
+
+  #tell(event: SourceEvent): void {
+    this.#options.onEvent?.(event);
+  }
+}
