@@ -10,10 +10,11 @@ import { messageOf, UnreachableError } from "../errors.ts";
  * - `unreachable`: no CONNACK came
  * - `refused`: the broker said no to the log-in
  * - `lost`: an established connection broke
+ * - `closed`: the broker closed an established connection without a word
  * - `takenOver`: another client logged in with the same client id
  * - `protocol`: what came is not MQTT
  */
-export type BrokerErrorKind = "unreachable" | "refused" | "lost" | "takenOver" | "protocol";
+export type BrokerErrorKind = "unreachable" | "refused" | "lost" | "closed" | "takenOver" | "protocol";
 
 export class BrokerError extends UnreachableError {
   readonly kind: BrokerErrorKind;
@@ -206,4 +207,14 @@ export function protocolError(
       hint: "check host and port in broker.url; a log-in page of a network may stand in between",
       cause,
     });
+}
+
+/** The broker closes again and again soon after the log-in; brokers of MQTT 3.1.1 cannot say why. */
+export function pushedOut(error: BrokerError, times: number): BrokerError {
+  return new BrokerError(`${error.message}, for the ${times}th time in a row soon after the log-in`, {
+    kind: "takenOver",
+    slow: true,
+    hint: "another client may use the same client id: give every gateway its own broker.clientId",
+    cause: error,
+  });
 }

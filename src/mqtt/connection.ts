@@ -68,6 +68,7 @@ export class Connection {
   #closeTimer: Timer | undefined;
   #receivedAtMs = 0;
   #paused = false;
+  #reason: BrokerError | undefined;
 
   /** Throws `ConfigurationError` where the URL is none. */
   constructor(options: ConnectionOptions, events: ConnectionEvents) {
@@ -260,7 +261,7 @@ export class Connection {
   #onEnd(): void {
     const { display } = this.#address;
     if (this.established) {
-      this.#end(new BrokerError(`the broker at ${display} closed the connection`, { kind: "lost" }));
+      this.#end(new BrokerError(`the broker at ${display} closed the connection`, { kind: "closed" }));
     } else if (this.#state === "connecting") {
       const hint = this.#version === 5 ? "if it is an old broker, set broker.version to 4" : undefined;
       this.#end(
@@ -284,8 +285,6 @@ export class Connection {
     this.#closeTimer = this.#clock.timer(CLOSE_TIMEOUT_MS, () => this.#settle());
     this.#stream.destroy();
   }
-
-  #reason: BrokerError | undefined;
 
   #settle(): void {
     this.#closeTimer?.cancel();

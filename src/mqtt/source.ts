@@ -9,10 +9,9 @@
 import type { IConnackPacket, IPublishPacket, Packet } from "mqtt-packet";
 import { Backoff } from "../backoff.ts";
 import { type Clock, sleep, systemClock, type Timer } from "../clock.ts";
-import type { Source } from "../contracts.ts";
 import type { Arrival, QoS } from "../message.ts";
 import { acknowledgements } from "./acknowledgements.ts";
-import { BrokerError } from "./broker_error.ts";
+import { type BrokerError, pushedOut } from "./broker_error.ts";
 import { brokerAddress, type BrokerOptions } from "./broker_options.ts";
 import { BrokerWatch, WATCH_PACKET_ID } from "./broker_watch.ts";
 import { Connection } from "./connection.ts";
@@ -23,76 +22,6 @@ import {
   type SubscriptionFaults,
   Subscriptions,
 } from "./subscriptions.ts";
-
-/** What the source tells as it happens. */
-export type SourceEvent =
-  /** Logged in. */
-  | {
-    readonly kind: "connected";
-    readonly sessionPresent: boolean;
-    /** What the broker granted, in seconds (MQTT 5; `undefined`: what was asked for). */
-    readonly sessionExpirySec: number | undefined;
-  }
-  /** A connection that stood has ended; `retryMs`: when the next attempt is made. */
-  | { readonly kind: "disconnected"; readonly error: BrokerError; readonly retryMs: number }
-  /** An attempt to connect or log in failed. */
-  | { readonly kind: "refused"; readonly error: BrokerError; readonly retryMs: number }
-  /** There had been a session and the broker has none any more: what it kept for us is lost. */
-  | { readonly kind: "sessionNotResumed" }
-  /** What is wrong with the subscriptions now; with both lists empty all is well again. */
-  | {
-    readonly kind: "subscriptions";
-    readonly refused: readonly RefusedFilter[];
-    readonly lowered: readonly LoweredFilter[];
-  }
-  /** The broker has thrown away `more` messages, for this or another client, since it last said so. */
-  | { readonly kind: "brokerDropped"; readonly more: number };
-
-export interface SourceOptions extends BrokerOptions {
-  /** Must stay the same for ever: the session hangs on it. */
-  readonly clientId: string;
-  /** How long the broker keeps the session while the gateway is away, in seconds (MQTT 5). @default 604800 */
-  readonly sessionExpirySec?: number;
-  /** How long an arrival may wait for company, in milliseconds. @default 10 */
-  readonly lingerMs?: number;
-  /** As `subscribe`. */
-  readonly filters: readonly string[];
-  /** What `onSubscribed` reported last, perhaps to an earlier process. @default [] */
-  readonly previousFilters?: readonly string[];
-  /** Asked for with every filter. @default 2 */
-  readonly qos?: QoS;
-  /** Messages that the broker may send without an acknowledgement (MQTT 5), 1..65535. @default 1000 */
-  readonly receiveMaximum?: number;
-  readonly onEvent?: (event: SourceEvent) => void;
-  /** The filters that the session holds from now on: to be stored and given as `previousFilters` to the next process. */
-  readonly onSubscribed?: (filters: readonly string[]) => void;
-  readonly clock?: Clock;
-  readonly random?: () => number;
-}
-
-export interface SourceStats {
-  readonly connected: boolean;
-  /** Of the current or last connection. */
-  readonly sessionPresent: boolean;
-  /** Successful log-ins. */
-  readonly connects: number;
-  /** Why the last connection or attempt ended; `undefined` while connected. */
-  readonly lastError: BrokerError | undefined;
-  /** Since when it is connected, or not: milliseconds since 1970. */
-  readonly sinceMs: number;
-  /** Messages of this connection whose PUBACK or PUBCOMP is still to be sent. */
-  readonly unacknowledged: number;
-  readonly inboxBytes: number;
-  /** Granted QoS by filter; `null`: granted to an earlier process; absent: not granted. */
-  readonly subscriptions: Readonly<Record<string, QoS | null>>;
-  /** Messages that the broker dropped, for any client, since the source was opened; `undefined`: it does not say. */
-  readonly brokerDropped: number | undefined;
-  readonly brokerVersion: string | undefined;
-}
-
-export interface MqttSource extends Source {
-  readonly stats: SourceStats;
-}
 
 /** Seven days. */
 const SESSION_EXPIRY_SEC = 7 * 24 * 3600;
@@ -107,6 +36,8 @@ const RETRY_SLOW_FIRST_MS = 5_000;
 const RETRY_SLOW_MAX_MS = 60_000;
 /** A connection that stood for so long was a good one. */
 const STABLE_MS = 10_000;
+/** So many connections that the broker closes soon after the log-in look like two clients with one client id. */
+const SHORT_LIVES_MAX = 5;
 const RESUBSCRIBE_MS = 60_000;
 
 /** Begins to connect at once and returns at once. Throws `ConfigurationError` where the URL is none. */
@@ -133,6 +64,8 @@ class ReconnectingSource implements MqttSource {
   #hadSession: boolean;
   #sessionPresent = false;
   #connects = 0;
+  /** Connections in a row that the broker closed soon after the log-in, without a reason. */
+  #shortLives = 0;
   #lastError: BrokerError | undefined;
   #sinceMs: number;
   #reported: string;
@@ -210,14 +143,16 @@ class ReconnectingSource implements MqttSource {
       const startedAt = this.#clock.now();
       const connection = this.#connect();
       this.#connection = connection;
-      const error = await connection.run();
+      const ended = await connection.run();
       this.#connection = undefined;
       this.#inFlight = 0;
       this.#retryTimer?.cancel();
       if (signal.aborted) break;
       const stood = this.#connects > before;
       if (stood) this.#watch.lost();
-      const retryMs = this.#retryMs(error, stood, this.#clock.now() - startedAt);
+      const lifeMs = this.#clock.now() - startedAt;
+      const error = this.#suspect(ended, stood && lifeMs < STABLE_MS);
+      const retryMs = this.#retryMs(error, stood, lifeMs);
       this.#lastError = error;
       if (stood) this.#sinceMs = this.#clock.wallMs();
       this.#tell({ kind: stood ? "disconnected" : "refused", error, retryMs });
@@ -238,6 +173,12 @@ class ReconnectingSource implements MqttSource {
       packet: (packet, receivedAtMs) => this.#onPacket(connection, packet, receivedAtMs),
     });
     return connection;
+  }
+
+  /** Sees two clients that push each other out, where the broker does not say so. */
+  #suspect(error: BrokerError, short: boolean): BrokerError {
+    this.#shortLives = short && error.kind === "closed" ? this.#shortLives + 1 : 0;
+    return this.#shortLives < SHORT_LIVES_MAX ? error : pushedOut(error, this.#shortLives);
   }
 
   #retryMs(error: BrokerError, stood: boolean, lifeMs: number): number {

@@ -69,6 +69,8 @@ async function openWebSocket(
   });
   // Made before the socket opens: what the broker sends first must find its reader.
   const stream: Duplex = createWebSocketStream(socket);
+  // It fails together with the socket, which `opened` hears first.
+  stream.on("error", () => {});
   await opened(socket, "open", signal, () => socket.terminate());
   return stream;
 }
