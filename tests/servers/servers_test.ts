@@ -134,6 +134,27 @@ testWith(["mosquitto"], "a publisher that must not send twice leaves the outcome
   assert.equal((await publisher.publish("home/x", "next")).outcome, "accepted");
 });
 
+testWith(["mosquitto"], "what the broker refuses is not counted as accepted", async () => {
+  await using broker = await startMosquitto();
+  await Deno.writeTextFile(`${broker.dir}/acl`, "topic readwrite home/#\n");
+  await using strict = await startMosquitto({ config: [`acl_file ${broker.dir}/acl`] });
+  const messages = ["home/a", "secret/b", "home/c"].map((topic) => ({ topic, payload: "x" }));
+  for (const qos of [1, 2] as const) {
+    const accepted = await publish(strict.url, messages, { qos });
+    assert.deepEqual(accepted.map(({ topic }) => topic), ["home/a", "home/c"]);
+  }
+});
+
+testWith(["mosquitto"], "a sleeping session gets more than mosquitto's usual 1000 messages", async () => {
+  await using broker = await startMosquitto();
+  const reader = { clientId: "reader", args: sessionArgs({ version: 5 }) };
+  await mosquittoSession(broker.url, "home/#", { clientId: "reader" });
+  const messages = Array.from({ length: 1500 }, (_, n) => ({ topic: "home/a", payload: String(n) }));
+  assert.equal((await publish(broker.url, messages)).length, 1500);
+  const seen = await mosquittoSub(broker.url, "home/#", 1500, reader);
+  assert.deepEqual(seen, messages.map(({ payload }) => payload));
+});
+
 eachDatabase((flavour, start) => {
   testWith(
     [flavour],
