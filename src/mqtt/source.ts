@@ -9,19 +9,17 @@
 import type { IConnackPacket, IPublishPacket, Packet } from "mqtt-packet";
 import { Backoff } from "../backoff.ts";
 import { type Clock, sleep, systemClock, type Timer } from "../clock.ts";
-import type { Arrival, QoS } from "../message.ts";
+import type { Arrival } from "../message.ts";
 import { acknowledgements } from "./acknowledgements.ts";
 import { type BrokerError, pushedOut } from "./broker_error.ts";
-import { brokerAddress, type BrokerOptions } from "./broker_options.ts";
+import { brokerAddress } from "./broker_options.ts";
 import { BrokerWatch, WATCH_PACKET_ID } from "./broker_watch.ts";
 import { Connection } from "./connection.ts";
 import { Inbox } from "./inbox.ts";
-import {
-  type LoweredFilter,
-  type RefusedFilter,
-  type SubscriptionFaults,
-  Subscriptions,
-} from "./subscriptions.ts";
+import type { MqttSource, SourceEvent, SourceOptions, SourceStats } from "./source_options.ts";
+import { type SubscriptionFaults, Subscriptions } from "./subscriptions.ts";
+
+export type { MqttSource, SourceEvent, SourceOptions, SourceStats };
 
 /** Seven days. */
 const SESSION_EXPIRY_SEC = 7 * 24 * 3600;
