@@ -45,7 +45,7 @@ export class FakeBroker implements AsyncDisposable {
   }
 
   /** The next connection, with its CONNECT answered by yes. */
-  async accepted(options: { sessionPresent?: boolean; receiveMaximum?: number } = {}): Promise<FakeClient> {
+  async accepted(options: { sessionPresent?: boolean } = {}): Promise<FakeClient> {
     const client = await this.client();
     await client.accept(options.sessionPresent);
     return client;
