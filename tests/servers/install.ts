@@ -5,7 +5,6 @@
  * SLUICE_TEST_INSTALL=0. It never starts a system service: a policy-rc.d that refuses is in place while apt works.
  * A server that cannot be installed is no error: its tests count as skipped.
  */
-import { cacheDir } from "./database.ts";
 import { findProgram } from "./find_program.ts";
 import { findMysql, mysqlRoot } from "./mysql.ts";
 
@@ -38,12 +37,12 @@ timeout ${APT_TIMEOUT} apt-get install -yq --no-install-recommends "$@"
 `;
 
 const MYSQL_SCRIPT = `
-mkdir -p "$1" || exit 1
-fresh=$(mktemp -d "$1/mysql-unfinished-XXXXXX") || exit 1
+mkdir -p "$(dirname "$1")" || exit 1
+fresh=$(mktemp -d "$1-unfinished-XXXXXX") || exit 1
 trap 'rm -rf --one-file-system "$fresh"' EXIT
 timeout ${APT_TIMEOUT} debootstrap --variant=minbase --keyring=${KEYRING} \\
   --include=mysql-server-core,mysql-client-core sid "$fresh" ${DEBIAN} || exit 1
-chmod 755 "$fresh" && rm -rf --one-file-system "$2" && mv "$fresh" "$2"
+chmod 755 "$fresh" && rm -rf --one-file-system "$1" && mv "$fresh" "$1"
 `;
 
 /** Installs what is missing, telling `say` about it. Returns a sentence for each thing that is still missing. */
@@ -52,7 +51,7 @@ export async function installServers(say: (line: string) => void): Promise<strin
   if (asRoot) await installPackages(asRoot, say);
   if (asRoot && !findMysql() && findProgram("debootstrap")) {
     say(`installing MySQL from Debian unstable into ${mysqlRoot()}`);
-    await tell([...asRoot, "sh", "-c", MYSQL_SCRIPT, "mysql", cacheDir(), mysqlRoot()], say);
+    await tell([...asRoot, "sh", "-c", MYSQL_SCRIPT, "mysql", mysqlRoot()], say);
   }
   return stillMissing();
 }

@@ -4,14 +4,7 @@
  * Debian's stable releases carry no MySQL, so it is taken from a folder that debootstrap filled from unstable
  * (`install.ts`). It runs with the folder's own dynamic loader and libraries: no chroot, paths mean what they say.
  */
-import {
-  cacheDir,
-  type Database,
-  type DatabaseOptions,
-  exists,
-  type Installation,
-  startDatabase,
-} from "./database.ts";
+import { type Database, type DatabaseOptions, exists, type Installation, startDatabase } from "./database.ts";
 import { run } from "./server_process.ts";
 
 const ARGS = [
@@ -27,9 +20,9 @@ export async function startMysql(options: DatabaseOptions = {}): Promise<Databas
   return await startDatabase(await installation(), options);
 }
 
-/** The folder into which debootstrap puts MySQL. */
+/** The folder into which debootstrap, run by root, puts MySQL: in $SLUICE_TEST_CACHE, else in /var/cache/sluice-tests. */
 export function mysqlRoot(): string {
-  return `${cacheDir()}/mysql-sid`;
+  return `${Deno.env.get("SLUICE_TEST_CACHE") ?? "/var/cache/sluice-tests"}/mysql-sid`;
 }
 
 /** The command that runs the server, or undefined where it is not installed. */
