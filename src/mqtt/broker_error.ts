@@ -122,6 +122,16 @@ export function disconnected(code: number, address: string, said?: string): Brok
 /** Patterns over code and message of an error, in this order; rustls and OpenSSL name the same thing differently. */
 const NETWORK: readonly (readonly [pattern: RegExp, text: string, hint: string])[] = [
   [
+    /fatal alert/i,
+    "it refuses the TLS handshake",
+    "a broker that asks for client certificates wants a valid broker.tls.cert and its broker.tls.key",
+  ],
+  [
+    /UNSUPPORTED_PROTOCOL/i,
+    "the TLS handshake fails",
+    "check that broker.tls.key belongs to broker.tls.cert, and that the broker speaks TLS 1.2 or newer",
+  ],
+  [
     /ENOTFOUND|EAI_|failed to lookup|Name or service not known|No address associated/i,
     "its name is not known",
     "check the host in broker.url, or the name server",
@@ -145,11 +155,6 @@ const NETWORK: readonly (readonly [pattern: RegExp, text: string, hint: string])
     "set broker.tls.ca to the certificate of the authority",
   ],
   [
-    /CertificateRequired|certificate required|HandshakeFailure|handshake failure|bad.?certificate|unknown.?ca\b/i,
-    "it does not accept the TLS handshake",
-    "a broker that asks for client certificates wants broker.tls.cert and broker.tls.key",
-  ],
-  [
     /InvalidMessage|corrupt message|wrong version number|packet length too long|InvalidContentType/i,
     "it does not speak TLS there",
     "use mqtt:// or ws://, or the broker's port for TLS",
@@ -158,6 +163,11 @@ const NETWORK: readonly (readonly [pattern: RegExp, text: string, hint: string])
     /PEM|private key|KeyMismatch|no start line|keys may not be consistent|NoCertificates/i,
     "a certificate or key cannot be used",
     "check broker.tls: PEM files, and a key that belongs to the certificate",
+  ],
+  [
+    /before secure TLS connection/i,
+    "it ends the TLS handshake",
+    "use mqtt:// or ws:// where the broker has no TLS on this port, or give broker.tls.cert and broker.tls.key",
   ],
   [
     /Unexpected server response|Server sent (an invalid|no) subprotocol|Invalid Sec-WebSocket|Invalid Upgrade/i,
@@ -172,11 +182,12 @@ export function networkError(error: unknown, address: string, established: boole
   if (error instanceof BrokerError) return error;
   const told = `${(error as { code?: string } | undefined)?.code ?? ""} ${messageOf(error)}`;
   const kind = established ? "lost" : "unreachable";
-  if (established || /ECONNRESET|EPIPE|ECONNABORTED/.test(told)) {
-    const text = established ? "the connection to the broker broke" : "the broker closed the connection";
-    return new BrokerError(`${text} (${address}): ${messageOf(error)}`, { kind, cause: error });
-  }
   const known = NETWORK.find(([pattern]) => pattern.test(told));
+  if (established || !known && /ECONNRESET|EPIPE|ECONNABORTED/.test(told)) {
+    const text = established ? "the connection to the broker broke" : "the broker closed the connection";
+    const hint = established ? undefined : "check that protocol and port in broker.url belong together";
+    return new BrokerError(`${text} (${address}): ${messageOf(error)}`, { kind, hint, cause: error });
+  }
   if (!known) {
     return new BrokerError(`the broker at ${address} cannot be reached: ${messageOf(error)}`, {
       kind,

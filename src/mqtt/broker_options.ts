@@ -26,7 +26,7 @@ export interface BrokerOptions {
   readonly password?: () => Promise<string | undefined>;
   /** 5, or 4 which is MQTT 3.1.1. @default 5 */
   readonly version?: 4 | 5;
-  /** A PINGREQ at least this often; half of it later a silent connection is given up. In milliseconds. @default 30000 */
+  /** A PINGREQ at least this often; half of it later a silent connection is given up. In milliseconds; 0: never. @default 30000 */
   readonly keepaliveMs?: number;
   /** For connecting, logging in and CONNACK together, in milliseconds. @default 10000 */
   readonly connectTimeoutMs?: number;

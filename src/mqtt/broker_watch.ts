@@ -10,6 +10,9 @@ import type { IPublishPacket, ISubscribePacket, IUnsubscribePacket } from "mqtt-
 const DROPPED = "$SYS/broker/publish/messages/dropped";
 const VERSION = "$SYS/broker/version";
 
+/** So many connections may end before the broker has answered, then it is taken for a refusal. */
+const SNUBS_MAX = 3;
+
 /** Outside of what `Subscriptions` gives out. */
 export const WATCH_PACKET_ID = 65_535;
 
@@ -21,7 +24,8 @@ export class BrokerWatch {
   /** The user subscribes to $SYS himself: look, but leave everything to him. */
   #shared = false;
   #unanswered = false;
-  #forbidden = false;
+  /** Connections in a row that ended before an answer. */
+  #snubs = 0;
 
   constructor(version: 4 | 5) {
     this.#version = version;
@@ -42,7 +46,7 @@ export class BrokerWatch {
     this.#shared = filters.some((filter) =>
       filter.startsWith("$SYS/") || /^\$share\/[^/]+\/\$SYS\//.test(filter)
     );
-    if (this.#forbidden) return [];
+    if (this.#snubs >= SNUBS_MAX) return [];
     if (this.#shared) {
       const own = [DROPPED, VERSION].filter((topic) => !filters.includes(topic));
       return own.length === 0
@@ -61,11 +65,12 @@ export class BrokerWatch {
   /** SUBACK came. A refusal is no fault. */
   answered(): void {
     this.#unanswered = false;
+    this.#snubs = 0;
   }
 
   /** Some brokers answer a forbidden SUBSCRIBE by closing the connection (AWS IoT Core): then it is not sent again. */
   lost(): void {
-    this.#forbidden ||= this.#unanswered;
+    if (this.#unanswered) this.#snubs++;
     this.#unanswered = false;
   }
 

@@ -159,6 +159,8 @@ export class Connection {
       this.#settle();
     });
     if (this.#state === "ended") return void stream.destroy();
+    if (stream.errored) throw stream.errored;
+    if (stream.destroyed) return this.#onEnd();
     stream.write(generate(this.#hello(password), { protocolVersion: this.#version }));
   }
 

@@ -12,14 +12,14 @@ import { type Clock, sleep, systemClock, type Timer } from "../clock.ts";
 import type { Arrival } from "../message.ts";
 import { acknowledgements } from "./acknowledgements.ts";
 import { type BrokerError, pushedOut } from "./broker_error.ts";
-import { brokerAddress } from "./broker_options.ts";
+import { brokerAddress, type TlsOptions } from "./broker_options.ts";
 import { BrokerWatch, WATCH_PACKET_ID } from "./broker_watch.ts";
 import { Connection } from "./connection.ts";
 import { Inbox } from "./inbox.ts";
 import type { MqttSource, SourceEvent, SourceOptions, SourceStats } from "./source_options.ts";
 import { type SubscriptionFaults, Subscriptions } from "./subscriptions.ts";
 
-export type { MqttSource, SourceEvent, SourceOptions, SourceStats };
+export type { MqttSource, SourceEvent, SourceOptions, SourceStats, TlsOptions };
 
 /** Seven days. */
 const SESSION_EXPIRY_SEC = 7 * 24 * 3600;
@@ -29,13 +29,15 @@ const WINDOW_V4 = 20;
 const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 30_000;
 /** For connections that stood for a while only: longer waits would make a shaky line worse than it is. */
-const RETRY_UNSTABLE_MAX_MS = 5_000;
+const RETRY_UNSTABLE_MAX_MS = 2_000;
 const RETRY_SLOW_FIRST_MS = 5_000;
 const RETRY_SLOW_MAX_MS = 60_000;
 /** A connection that stood for so long was a good one. */
 const STABLE_MS = 10_000;
 /** So many connections that the broker closes soon after the log-in look like two clients with one client id. */
 const SHORT_LIVES_MAX = 5;
+/** Longer than two clients wait that know each other already (`RETRY_SLOW_MAX_MS`). */
+const SHORT_LIFE_MS = 120_000;
 const RESUBSCRIBE_MS = 60_000;
 
 /** Begins to connect at once and returns at once. Throws `ConfigurationError` where the URL is none. */
@@ -149,7 +151,7 @@ class ReconnectingSource implements MqttSource {
       const stood = this.#connects > before;
       if (stood) this.#watch.lost();
       const lifeMs = this.#clock.now() - startedAt;
-      const error = this.#suspect(ended, stood && lifeMs < STABLE_MS);
+      const error = this.#suspect(ended, stood && lifeMs < SHORT_LIFE_MS);
       const retryMs = this.#retryMs(error, stood, lifeMs);
       this.#lastError = error;
       if (stood) this.#sinceMs = this.#clock.wallMs();
@@ -173,7 +175,10 @@ class ReconnectingSource implements MqttSource {
     return connection;
   }
 
-  /** Sees two clients that push each other out, where the broker does not say so. */
+  /**
+   * Sees two clients that push each other out, where the broker does not say so (MQTT 3.1.1; mosquitto 2.0). A broker
+   * that is being restarted refuses an attempt now and then, which begins the count anew.
+   */
   #suspect(error: BrokerError, short: boolean): BrokerError {
     this.#shortLives = short && error.kind === "closed" ? this.#shortLives + 1 : 0;
     return this.#shortLives < SHORT_LIVES_MAX ? error : pushedOut(error, this.#shortLives);

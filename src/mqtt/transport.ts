@@ -9,12 +9,16 @@ import { connect as connectTcp, isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { createWebSocketStream, WebSocket } from "ws";
+import { BrokerError } from "./broker_error.ts";
 import { type BrokerAddress, PACKET_BYTES_MAX, type Pem, type TlsOptions } from "./broker_options.ts";
 
 /** Idle time after which the kernel begins to probe the line. */
 const TCP_PROBE_MS = 60_000;
 
-/** Connects. Rejects with the error of the socket, TLS or WebSocket, or with the signal's reason. */
+/**
+ * Connects. Rejects with the error of the socket, TLS or WebSocket, or with the signal's reason. The stream may have
+ * failed again by the time it is looked at: then it says so in `errored`, not by an event.
+ */
 export async function openTransport(
   address: BrokerAddress,
   tls: TlsOptions | undefined,
@@ -46,15 +50,24 @@ interface TlsMaterial {
 
 async function tlsMaterial({ ca, cert, key, verify }: TlsOptions): Promise<TlsMaterial> {
   return {
-    ...(ca === undefined ? {} : { ca: await read(ca) }),
-    ...(cert === undefined ? {} : { cert: await read(cert) }),
-    ...(key === undefined ? {} : { key: await read(key) }),
+    ...(ca === undefined ? {} : { ca: await read(ca, "ca", "CERTIFICATE") }),
+    ...(cert === undefined ? {} : { cert: await read(cert, "cert", "CERTIFICATE") }),
+    ...(key === undefined ? {} : { key: await read(key, "key", "PRIVATE KEY") }),
     rejectUnauthorized: verify ?? true,
   };
 }
 
-async function read(pem: Pem): Promise<string> {
-  return typeof pem === "string" ? pem : await pem();
+/** Deno's TLS passes over what is no PEM without a word; the broker would then miss the certificate. */
+async function read(pem: Pem, name: string, label: string): Promise<string> {
+  const text = typeof pem === "string" ? pem : await pem();
+  if (!new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text)) {
+    throw new BrokerError(`broker.tls.${name} holds no ${label.toLowerCase()} in PEM form`, {
+      kind: "unreachable",
+      slow: true,
+      hint: `give the file that contains "-----BEGIN ${label}-----"`,
+    });
+  }
+  return text;
 }
 
 async function openWebSocket(
@@ -83,10 +96,10 @@ function opened(
   destroy: () => void,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  // A socket that dies may tell so more than once, and between its opening and its next owner's first look.
+  emitter.on("error", () => {});
   const fail = (error: unknown) => {
     finish();
-    // A socket that dies may tell so more than once.
-    emitter.once("error", () => {});
     destroy();
     reject(error);
   };

@@ -12,7 +12,7 @@ export interface OpenedSource extends AsyncDisposable {
   readonly subscribed: string[][];
   /** Waits for the first event of this kind, counted from `from`. */
   event<K extends SourceEvent["kind"]>(kind: K, from?: number): Promise<Extract<SourceEvent, { kind: K }>>;
-  /** Waits until the broker has granted every filter. */
+  /** Waits until it is connected and the broker has granted every filter. */
   ready(): Promise<void>;
 }
 
@@ -41,9 +41,10 @@ export function openTestSource(url: string, options: Partial<SourceOptions> = {}
         { what: `the event ${kind}; told was ${Deno.inspect(events)}` },
       ),
     ready: async () => {
-      await waitFor(() => filters.every((filter) => source.stats.subscriptions[filter] !== undefined), {
-        what: `the subscriptions ${filters}`,
-      });
+      await waitFor(() => {
+        const { connected, subscriptions } = source.stats;
+        return connected && filters.every((filter) => subscriptions[filter] !== undefined);
+      }, { what: `the subscriptions ${filters}` });
     },
     [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
   };
