@@ -87,6 +87,11 @@ export class Connection {
     return this.#state === "established";
   }
 
+  /** True while nothing is read; answers of the broker are then no longer due. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
   /** Connects and stays until the connection ends; resolves with the reason. Call it once. */
   async run(): Promise<BrokerError> {
     const deadline = this.#clock.timer(this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS, () => {

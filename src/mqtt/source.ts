@@ -185,6 +185,8 @@ class ReconnectingSource implements MqttSource {
   }
 
   #retryMs(error: BrokerError, stood: boolean, lifeMs: number): number {
+    // Nobody pulls, and every new connection would bring the same messages once more.
+    if (this.#inbox.full) return RETRY_MAX_MS;
     if (stood && lifeMs >= STABLE_MS) {
       this.#soon.reset();
       this.#slow.reset();
@@ -209,6 +211,7 @@ class ReconnectingSource implements MqttSource {
     if (!sessionPresent && this.#hadSession) this.#tell({ kind: "sessionNotResumed" });
     this.#hadSession = true;
     this.#scheduleRetry();
+    if (this.#inbox.full) this.#connection!.pause();
   }
 
   #onPacket(connection: Connection, packet: Packet, receivedAtMs: number): void {
@@ -270,9 +273,10 @@ class ReconnectingSource implements MqttSource {
   #scheduleRetry(): void {
     this.#retryTimer?.cancel();
     this.#retryTimer = this.#clock.timer(RESUBSCRIBE_MS, () => {
+      this.#scheduleRetry();
+      if (this.#connection!.paused) return;
       this.#sendAll(this.#subscriptions.retries());
       this.#reportFaults();
-      this.#scheduleRetry();
     });
   }
 

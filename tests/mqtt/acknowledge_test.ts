@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { Packet } from "mqtt-packet";
 import { waitFor } from "../servers/wait_for.ts";
 import { type FakeClient, publishPacket, startFakeBroker } from "./fake_broker.ts";
+import { ManualClock } from "./manual_clock.ts";
 import { openTestSource } from "./opened_source.ts";
 import { Reader } from "./reader.ts";
 
@@ -165,4 +166,28 @@ Deno.test("a full inbox stops reading without losing the connection, though no P
   await using reader = new Reader(opened.source);
   await reader.count(total);
   assert.equal(opened.source.stats.connects, 1);
+});
+
+Deno.test("with a full inbox the source is in no hurry to fetch the same messages again", async () => {
+  await using broker = await startFakeBroker();
+  const clock = new ManualClock();
+  await using opened = openTestSource(broker.url, { clock });
+  const first = await broker.accepted();
+  for (let i = 0; i < 24; i++) first.send(publishPacket(0, 0, "a", "x".repeat(1 << 20)));
+  await waitFor(() => opened.source.stats.inboxBytes >= 1 << 24, { what: "the inbox to be full" });
+  first.socket.resetAndDestroy();
+  // A paused socket notices the end only when it writes.
+  let filter = 0;
+  const written = setInterval(() => opened.source.subscribe([`f${filter++}`]), 5);
+  const { retryMs } = await opened.event("disconnected");
+  clearInterval(written);
+  assert.equal(retryMs, 30_000);
+  const { inboxBytes } = opened.source.stats;
+  await waitFor(() => clock.waiting === 1, { what: "the source to wait" });
+  clock.advance(retryMs);
+  const second = await broker.accepted({ sessionPresent: true });
+  await opened.event("connected", 2);
+  for (let i = 0; i < 8; i++) second.send(publishPacket(0, 0, "a", "x".repeat(1 << 20)));
+  await second.next("subscribe");
+  assert.ok(opened.source.stats.inboxBytes < inboxBytes + (2 << 20));
 });

@@ -120,7 +120,7 @@ testWith(["mosquitto"], "slices of one byte and a slow line change nothing", asy
 
 testWith(
   ["mosquitto"],
-  "closing hands over the last acknowledgements although unread messages wait",
+  "acknowledgements given just before closing reach the broker",
   async () => {
     await using broker = await startMosquitto();
     const opened = openTestSource(broker.url, { receiveMaximum: 10 });
