@@ -177,6 +177,13 @@ const NETWORK: readonly (readonly [pattern: RegExp, text: string, hint: string])
   [/ETIMEDOUT|timed out/i, "it does not answer", "check the network and the host in broker.url"],
 ];
 
+/** What to look at where the broker ends a connection before CONNACK; it may drop a TLS alert on the way. */
+export function earlyEndHint(address: string): string {
+  return /^(mqtts|wss):/.test(address)
+    ? "a broker that asks for client certificates wants a valid broker.tls.cert and its broker.tls.key"
+    : "check that protocol and port in broker.url belong together, and that the broker speaks broker.version";
+}
+
 /** Any error of the name server, the socket, TLS or the WebSocket. `established`: after CONNACK. */
 export function networkError(error: unknown, address: string, established: boolean): BrokerError {
   if (error instanceof BrokerError) return error;
@@ -185,7 +192,7 @@ export function networkError(error: unknown, address: string, established: boole
   const known = NETWORK.find(([pattern]) => pattern.test(told));
   if (established || !known && /ECONNRESET|EPIPE|ECONNABORTED/.test(told)) {
     const text = established ? "the connection to the broker broke" : "the broker closed the connection";
-    const hint = established ? undefined : "check that protocol and port in broker.url belong together";
+    const hint = established ? undefined : earlyEndHint(address);
     return new BrokerError(`${text} (${address}): ${messageOf(error)}`, { kind, hint, cause: error });
   }
   if (!known) {

@@ -13,7 +13,14 @@ import { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
 import { generate, type IConnackPacket, type IConnectPacket, type Packet, parser } from "mqtt-packet";
 import { type Clock, systemClock, type Timer } from "../clock.ts";
-import { BrokerError, disconnected, networkError, protocolError, refusal } from "./broker_error.ts";
+import {
+  BrokerError,
+  disconnected,
+  earlyEndHint,
+  networkError,
+  protocolError,
+  refusal,
+} from "./broker_error.ts";
 import {
   type BrokerAddress,
   brokerAddress,
@@ -270,11 +277,10 @@ export class Connection {
     if (this.established) {
       this.#end(new BrokerError(`the broker at ${display} closed the connection`, { kind: "closed" }));
     } else if (this.#state === "connecting") {
-      const hint = this.#version === 5 ? "if it is an old broker, set broker.version to 4" : undefined;
       this.#end(
         new BrokerError(`the broker at ${display} closed the connection during the log-in`, {
           kind: "unreachable",
-          hint,
+          hint: earlyEndHint(display),
         }),
       );
     } else this.#end(new BrokerError("the connection was closed by this side", { kind: "lost" }));
