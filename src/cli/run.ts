@@ -1,0 +1,50 @@
+/**
+ * `sluice run`: the gateway, until SIGTERM or SIGINT. SIGHUP loads the configuration again.
+ */
+import { getLogger } from "@logtape/logtape";
+import { loadConfig } from "../config/load.ts";
+import { messageOf, UsageError } from "../errors.ts";
+import { Faults } from "../faults.ts";
+import { Service } from "../gateway/service.ts";
+import { setUpLog } from "../log.ts";
+import { type Command, CONFIG_OPTION } from "./command.ts";
+import { VERSION } from "./version.ts";
+
+export const run: Command = {
+  name: "run",
+  usage: "-c FILE",
+  summary: "the gateway",
+  options: { config: CONFIG_OPTION },
+  async run({ values }, { signal }) {
+    const path = values.config;
+    if (typeof path !== "string") throw new UsageError("run needs a configuration: sluice run -c FILE");
+    const { config } = await loadConfig(path);
+    await setUpLog(config.log);
+    const log = getLogger(["sluice"]);
+    const faults = new Faults({
+      log: { warn: (line) => log.warn("{line}", { line }), info: (line) => log.info("{line}", { line }) },
+    });
+    log.info("sluice {version} starts as {name} with {path}", { version: VERSION, name: config.name, path });
+    await using service = await Service.open(config, { faults, version: VERSION });
+    if (service.statusAddress) {
+      log.info("the status page is at {address}", { address: service.statusAddress });
+    }
+    const reload = () => {
+      loadConfig(path).then((loaded) => service.reload(loaded.config)).then(
+        () => log.info("the configuration was loaded again"),
+        (error) =>
+          log.error("the configuration was not loaded again, the old one stays: {reason}", {
+            reason: messageOf(error),
+          }),
+      );
+    };
+    Deno.addSignalListener("SIGHUP", reload);
+    try {
+      await service.run(signal);
+    } finally {
+      Deno.removeSignalListener("SIGHUP", reload);
+    }
+    log.info("stopped; {pending} messages wait in the spool", { pending: service.totals.pending });
+    return 0;
+  },
+};

@@ -1,0 +1,141 @@
+/**
+ * From the configuration to the parts: opens the source, the spool, the routes and the sink, and tells the faults what
+ * they meet. The only place that knows every part by name.
+ */
+import { basename, dirname } from "node:path";
+import type { Config } from "../config/schema.ts";
+import type { Router, Sink } from "../contracts.ts";
+import { ConfigurationError } from "../errors.ts";
+import type { Faults } from "../faults.ts";
+import { type MqttSource, openSource, type SourceEvent } from "../mqtt/source.ts";
+import { type MysqlSink, openMysqlSink } from "../mysql/sink.ts";
+import { createRouter } from "../route/mod.ts";
+import { openSpool, type SqliteSpool } from "../spool/spool.ts";
+
+export async function openSpoolOf({ spool }: Config, onLane: (lane: string) => void): Promise<SqliteSpool> {
+  await Deno.mkdir(dirname(spool.path), { recursive: true });
+  return await openSpool({ path: spool.path, bytesMax: spool.maxSize, onLane });
+}
+
+export function routerOf({ routes, name }: Config, memory: ReadonlyMap<string, string>): Router {
+  return createRouter({ routes, gateway: name, memory });
+}
+
+/** Opens the source. The filters of the session are kept in a file beside the spool, so that a removed one is unsubscribed. */
+export async function openSourceOf(
+  config: Config,
+  filters: readonly string[],
+  faults: Faults,
+): Promise<MqttSource> {
+  const { broker, spool } = config;
+  const file = `${spool.path}.subscriptions`;
+  return openSource({
+    url: broker.url,
+    clientId: broker.clientId,
+    username: broker.username,
+    password: broker.password ? () => broker.password!.read() : undefined,
+    version: broker.version as 4 | 5,
+    sessionExpirySec: Math.floor(broker.sessionExpiry / 1_000),
+    keepaliveMs: broker.keepalive,
+    tls: broker.tls && { ...pems(broker.tls), verify: broker.tls.verify },
+    lingerMs: spool.linger,
+    filters,
+    previousFilters: await readLines(file),
+    onSubscribed: (granted) => void Deno.writeTextFile(file, granted.join("\n")).catch(() => {}),
+    onEvent: (event) => report(event, faults),
+  });
+}
+
+/** Certificates are read at each connect, so that a renewed one is taken. */
+function pems(files: { ca?: string; cert?: string; key?: string }) {
+  const read = (path: string | undefined) => path === undefined ? undefined : () => Deno.readTextFile(path);
+  return { ca: read(files.ca), cert: read(files.cert), key: read(files.key) };
+}
+
+async function readLines(file: string): Promise<string[]> {
+  const text = await Deno.readTextFile(file).catch(() => "");
+  return text.split("\n").filter((line) => line !== "");
+}
+
+function report(event: SourceEvent, faults: Faults): void {
+  switch (event.kind) {
+    case "connected":
+      return faults.end("broker");
+    case "disconnected":
+    case "refused":
+      return faults.begin("broker", event.error.message, { hint: event.error.hint });
+    case "sessionNotResumed":
+      return faults.note(
+        "the broker did not keep the session: messages that it held for this gateway are lost",
+      );
+    case "brokerDropped":
+      return faults.note(
+        `the broker has dropped ${event.more} messages, perhaps of this gateway: raise max_queued_messages`,
+      );
+    case "subscriptions": {
+      const wrong = [
+        ...event.refused.map((it) => `${it.filter} is refused`),
+        ...event.lowered.map((it) => `${it.filter} is granted with a lower QoS`),
+      ];
+      if (wrong.length === 0) return faults.end("subscriptions");
+      return faults.begin(
+        "subscriptions",
+        `the broker does not grant all subscriptions: ${wrong.join(", ")}`,
+      );
+    }
+  }
+}
+
+/** A sink, with what the status page shows of it. */
+export type OpenSink = Sink & { readonly address: string; readonly pool?: MysqlSink["pool"] };
+
+export async function openSinkOf({ database }: Config): Promise<OpenSink> {
+  if (database.url.startsWith("sqlite:")) {
+    const { openSqliteSink } = await import("../sqlite/sink.ts");
+    return openSqliteSink({
+      path: database.url.slice("sqlite:".length),
+      createTables: database.createTables,
+      addColumns: database.addColumns,
+    });
+  }
+  const url = URL.parse(database.url);
+  if (!url || !["mysql:", "mariadb:"].includes(url.protocol) || !url.hostname || url.pathname.length < 2) {
+    throw new ConfigurationError("database.url is not mysql://user@host:3306/database or sqlite:file.db");
+  }
+  const { pool } = database;
+  const password = database.password ??
+    (url.password ? { read: () => Promise.resolve(decodeURIComponent(url.password)) } : undefined);
+  const tls = database.tls && {
+    ca: database.tls.ca && await Deno.readTextFile(database.tls.ca),
+    cert: database.tls.cert && await Deno.readTextFile(database.tls.cert),
+    key: database.tls.key && await Deno.readTextFile(database.tls.key),
+    verify: database.tls.verify,
+  };
+  return openMysqlSink({
+    host: url.hostname,
+    port: Number(url.port || 3306),
+    user: decodeURIComponent(url.username || "sluice"),
+    database: decodeURIComponent(url.pathname.slice(1)),
+    password: password && (() => password.read()),
+    tls,
+    createTables: database.createTables,
+    addColumns: database.addColumns,
+    pool: {
+      kind: pool.kind as "queue" | "null",
+      size: pool.size,
+      maxOverflow: pool.maxOverflow,
+      timeout: pool.timeout / 1_000,
+      recycle: pool.recycle === null ? -1 : pool.recycle / 1_000,
+      prePing: pool.prePing,
+      pingTimeout: pool.pingTimeout / 1_000,
+      order: pool.order as "fifo" | "lifo",
+    },
+  });
+}
+
+/** For people: where rows go, without user and password. */
+export function databaseName(url: string): string {
+  if (url.startsWith("sqlite:")) return basename(url.slice("sqlite:".length));
+  const parsed = URL.parse(url);
+  return parsed ? `${parsed.host}${parsed.pathname}` : url;
+}

@@ -1,0 +1,139 @@
+/**
+ * The gateway with everything around it: parts from a configuration, status page, service manager, reload, stop.
+ *
+ * Promises that it is ready when the spool is open, whether or not broker and database are there; that a stop takes
+ * less than ten seconds and loses nothing; and that a reload exchanges only what has changed.
+ */
+import { systemClock } from "../clock.ts";
+import type { Config } from "../config/schema.ts";
+import type { Totals } from "../contracts.ts";
+import type { Faults } from "../faults.ts";
+import { Gateway } from "../gateway.ts";
+import type { MqttSource } from "../mqtt/source.ts";
+import type { SqliteSpool } from "../spool/spool.ts";
+import { startStatus, type StatusServer } from "../status/server.ts";
+import type { StatusSnapshot } from "../status/snapshot.ts";
+import { type OpenSink, openSinkOf, openSourceOf, openSpoolOf, routerOf } from "./parts.ts";
+import { snapshotOf } from "./report.ts";
+
+export interface ServiceOptions {
+  readonly faults: Faults;
+  readonly version: string;
+}
+
+export class Service implements AsyncDisposable {
+  readonly #options: ServiceOptions;
+  readonly #startedAt = systemClock.now();
+  #config: Config;
+  #spool!: SqliteSpool;
+  #source!: MqttSource;
+  #sink!: OpenSink;
+  #status: StatusServer | undefined;
+  #gateway!: Gateway;
+  #stopping = false;
+
+  private constructor(config: Config, options: ServiceOptions) {
+    this.#config = config;
+    this.#options = options;
+  }
+
+  /** Opens everything. Throws where the spool or the status page cannot be opened; services may be away. */
+  static async open(config: Config, options: ServiceOptions): Promise<Service> {
+    const service = new Service(config, options);
+    await service.#open();
+    return service;
+  }
+
+  async #open(): Promise<void> {
+    const config = this.#config;
+    const { faults } = this.#options;
+    this.#spool = await openSpoolOf(config, (lane) => this.#gateway?.openLane(lane));
+    const router = routerOf(config, await this.#spool.memory());
+    this.#sink = await openSinkOf(config);
+    this.#source = await openSourceOf(config, router.filters, faults);
+    this.#gateway = new Gateway({ source: this.#source, spool: this.#spool, router, sink: this.#sink }, {
+      faults,
+    });
+    if (config.status !== false) {
+      this.#status = await startStatus({
+        listen: listenOf(config.status.listen),
+        token: await config.status.token?.read(),
+        snapshot: () => this.snapshot(),
+      });
+    }
+  }
+
+  /** Where the status page is; undefined where there is none. */
+  get statusAddress(): string | undefined {
+    return this.#status?.address;
+  }
+
+  get gateway(): Gateway {
+    return this.#gateway;
+  }
+
+  get totals(): Totals {
+    return this.#spool.stats.totals;
+  }
+
+  snapshot(): StatusSnapshot {
+    return snapshotOf({
+      config: this.#config,
+      version: this.#options.version,
+      uptimeS: (systemClock.now() - this.#startedAt) / 1_000,
+      stopping: this.#stopping,
+      faults: this.#options.faults,
+      gateway: this.#gateway,
+      spool: this.#spool.stats,
+      source: this.#source.stats,
+      sink: this.#sink,
+    });
+  }
+
+  /** Runs until `signal` is aborted. Rejects where a loop cannot go on. */
+  async run(signal: AbortSignal): Promise<void> {
+    // Timers of the parts do not keep the process alive; a gateway that waits for everybody must.
+    const alive = setInterval(() => {}, 1 << 30);
+    try {
+      await Promise.race([this.#gateway.run(signal), this.#spool.failed]);
+    } finally {
+      clearInterval(alive);
+      this.#stopping = true;
+    }
+  }
+
+  /** Goes over to another configuration; what has not changed goes on. Throws, with nothing changed, where it cannot. */
+  async reload(config: Config): Promise<void> {
+    const old = this.#config;
+    const changed = (key: keyof Config) => JSON.stringify(old[key]) !== JSON.stringify(config[key]);
+    const { faults } = this.#options;
+    if (changed("spool") || changed("status")) {
+      faults.note("changes of spool and status need a restart; the rest is loaded");
+    }
+    const router = routerOf(config, await this.#spool.memory());
+    const sink = changed("database") ? await openSinkOf(config) : this.#sink;
+    const oldSink = this.#sink;
+    const oldSource = this.#source;
+    this.#config = config;
+    if (changed("broker")) {
+      await oldSource[Symbol.asyncDispose]();
+      this.#source = await openSourceOf(config, router.filters, faults);
+    } else this.#source.subscribe(router.filters);
+    this.#sink = sink;
+    await this.#gateway.replace({ router, sink, source: this.#source });
+    if (sink !== oldSink) await oldSink[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#source?.[Symbol.asyncDispose]();
+    await this.#sink?.[Symbol.asyncDispose]();
+    await this.#spool?.[Symbol.asyncDispose]();
+    await this.#status?.[Symbol.asyncDispose]();
+  }
+}
+
+export function listenOf(listen: string): { hostname: string; port: number } | { path: string } {
+  if (listen.startsWith("unix:")) return { path: listen.slice("unix:".length) };
+  const at = listen.lastIndexOf(":");
+  return { hostname: listen.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(listen.slice(at + 1)) };
+}

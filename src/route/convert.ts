@@ -1,0 +1,170 @@
+/**
+ * From a decoded value to what a column takes. With a declared type the value is converted or refused, without one it
+ * goes as it is: numbers, texts, truth values; objects and arrays as JSON text.
+ *
+ * What a database would alter silently or misread (NaN, infinities, lone surrogates, a `T` in a time) never leaves here.
+ */
+import type { ColumnType } from "../column_type.ts";
+import type { SqlValue } from "../message.ts";
+import { parseNumber } from "../decode/number.ts";
+
+/** A value does not fit its column. The message says why. */
+export class UnfitError extends Error {}
+
+const INTEGER_BITS: Readonly<Record<string, number>> = {
+  tinyint: 8,
+  smallint: 16,
+  mediumint: 24,
+  int: 32,
+  bigint: 64,
+};
+const TRUE = /^(on|true|open|online|yes|1|detected|home|locked)$/i;
+const FALSE = /^(off|false|closed|offline|no|0|clear|not_home|unlocked)$/i;
+
+export function natural(value: unknown): SqlValue {
+  if (value === undefined || value === null) return null;
+  switch (typeof value) {
+    case "number":
+      if (!Number.isFinite(value)) throw new UnfitError(`${value} is not a number that a database can hold`);
+      return value;
+    case "string":
+      return wellFormed(value);
+    case "boolean":
+    case "bigint":
+      return value;
+  }
+  if (value instanceof Uint8Array) return value;
+  return jsonText(value);
+}
+
+export function convert(value: unknown, type: ColumnType): SqlValue {
+  if (value === undefined || value === null) return null;
+  switch (type.family) {
+    case "boolean":
+      return toBoolean(value);
+    case "integer":
+      return type.name === "tinyint" && typeof value === "string" && !/^\s*[-+]?\d/.test(value)
+        ? toBoolean(value)
+        : toInteger(value, type);
+    case "float":
+      return toFloat(value);
+    case "decimal":
+      return toDecimal(value);
+    case "text":
+      return toText(value, type);
+    case "binary":
+      return typeof value === "string"
+        ? new TextEncoder().encode(value)
+        : value instanceof Uint8Array
+        ? value
+        : new TextEncoder().encode(jsonText(value));
+    case "json":
+      return typeof value === "string"
+        ? JSON.stringify(wellFormed(value))
+        : value instanceof Uint8Array
+        ? refuse(value, "JSON")
+        : jsonText(value);
+    default:
+      return natural(value);
+  }
+}
+
+function refuse(value: unknown, what: string): never {
+  const shown = value instanceof Uint8Array
+    ? `${value.length} bytes`
+    : typeof value === "object"
+    ? "an object"
+    : JSON.stringify(String(value).slice(0, 40));
+  throw new UnfitError(`${shown} is not ${what}`);
+}
+
+function toBoolean(value: unknown): SqlValue {
+  if (typeof value === "boolean") return value;
+  const text = String(value).trim();
+  if (typeof value !== "object" && TRUE.test(text)) return true;
+  if (typeof value !== "object" && FALSE.test(text)) return false;
+  return refuse(value, "a truth value like on/off, true/false, open/closed or 1/0");
+}
+
+function numberOf(value: unknown, what: string): number | bigint | string {
+  if (typeof value === "boolean") return value ? 1 : 0;
+  if (typeof value === "bigint") return value;
+  if (typeof value === "number") return Number.isFinite(value) ? value : refuse(value, what);
+  if (typeof value === "string") return parseNumber(value.trim()) ?? refuse(value, what);
+  return refuse(value, what);
+}
+
+function toInteger(value: unknown, type: ColumnType): SqlValue {
+  const number = numberOf(value, "a whole number");
+  if (typeof number === "string" || (typeof number === "number" && !Number.isInteger(number))) {
+    return refuse(value, "a whole number");
+  }
+  const bits = BigInt(INTEGER_BITS[type.name]);
+  const [least, most] = type.unsigned
+    ? [0n, (1n << bits) - 1n]
+    : [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n];
+  const big = BigInt(number);
+  if (big < least || big > most) {
+    throw new UnfitError(
+      `${number} is outside of ${type.name}${type.unsigned ? " unsigned" : ""} (${least} to ${most})`,
+    );
+  }
+  return Number.isSafeInteger(Number(number)) ? Number(number) : big;
+}
+
+function toFloat(value: unknown): SqlValue {
+  const number = numberOf(value, "a number");
+  return typeof number === "number" ? number : Number(number);
+}
+
+function toDecimal(value: unknown): SqlValue {
+  const number = numberOf(value, "a number");
+  return typeof number === "number" && !Number.isInteger(number) ? String(number) : number;
+}
+
+function toText(value: unknown, type: ColumnType): SqlValue {
+  if (value instanceof Uint8Array) return refuse(value, "text");
+  const text = typeof value === "string"
+    ? wellFormed(value)
+    : typeof value === "object"
+    ? jsonText(value)
+    : String(value);
+  const counted = type.name === "varchar" || type.name === "char";
+  const length = counted ? [...text].length : new TextEncoder().encode(text).length;
+  if (type.length !== undefined && text.length > type.length / 4 && length > type.length) {
+    throw new UnfitError(
+      `the text has ${length} ${counted ? "characters" : "bytes"}, the column takes ${type.length}`,
+    );
+  }
+  return text;
+}
+
+/** The beginning of a text that fits the column. */
+export function truncate(value: unknown, type: ColumnType): SqlValue {
+  const text = typeof value === "object" ? jsonText(value) : String(value);
+  return [...text.toWellFormed()].slice(
+    0,
+    type.name === "varchar" || type.name === "char" ? type.length : Math.floor((type.length ?? 4) / 4),
+  ).join("");
+}
+
+function wellFormed(text: string): string {
+  if (!text.isWellFormed()) {
+    throw new UnfitError("the text has half of a surrogate pair, which is no Unicode character");
+  }
+  return text;
+}
+
+function jsonText(value: unknown): string {
+  return JSON.stringify(
+    value,
+    (_key, inner) => typeof inner === "bigint" ? JSON.rawJSON(String(inner)) : inner,
+  );
+}
+
+declare global {
+  interface JSON {
+    /** https://github.com/tc39/proposal-json-parse-with-source */
+    rawJSON(text: string): unknown;
+  }
+}

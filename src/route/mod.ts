@@ -1,0 +1,5 @@
+/**
+ * Routes: which topics go to which tables, and what becomes of a payload there.
+ */
+export { createRouter, type RouterOptions } from "./router.ts";
+export { validateRoute } from "./validate.ts";

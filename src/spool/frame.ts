@@ -1,0 +1,181 @@
+/**
+ * Messages as bytes: how arrivals travel to the spool's worker, and how deliveries lie on disk.
+ *
+ * In transit, one arrival after another:
+ *   u8 kind | publish: u8 flags, u16 packet id, f64 received at (ms), u16 topic bytes, u32 payload bytes,
+ *   u8 addresses, u16 for each of them, topic, payload | release: u16 packet id | session lost: nothing
+ * On disk, one delivery after another (a frame):
+ *   u8 flags | f64 received at (ms) | u16 route | u16 topic bytes | u32 payload bytes | topic | payload
+ * All little endian. `flags`: QoS in bits 0 and 1, retain in bit 2, duplicate in bit 3 (in transit only).
+ * Neither has a checksum of its own: transit needs none, and the row that holds a frame has one.
+ */
+import type { Arrival, Delivery, QoS } from "../message.ts";
+
+const PUBLISH = 0, RELEASE = 1, SESSION_LOST = 2;
+const RETAIN = 4, DUPLICATE = 8;
+export const STORED_HEAD_BYTES = 17;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Encodes arrivals into one buffer, to be transferred. `addressOf` gives the numbers of a topic's addresses. */
+export function encodeArrivals(
+  arrivals: readonly Arrival[],
+  addressOf: (topic: string) => readonly number[],
+): ArrayBuffer {
+  let capacity = 0;
+  for (const it of arrivals) {
+    capacity += it.kind === "publish" ? 24 + it.topic.length * 3 + it.payload.length + 64 : 8;
+  }
+  let bytes = new Uint8Array(capacity);
+  let view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const it of arrivals) {
+    if (it.kind === "sessionLost") bytes[at++] = SESSION_LOST;
+    else if (it.kind === "release") {
+      bytes[at] = RELEASE;
+      view.setUint16(at + 1, it.packetId, true);
+      at += 3;
+    } else {
+      const addresses = addressOf(it.topic);
+      const needed = at + 20 + addresses.length * 2 + it.topic.length * 3 + it.payload.length;
+      if (needed > bytes.length) {
+        const larger = new Uint8Array(needed * 2);
+        larger.set(bytes);
+        bytes = larger;
+        view = new DataView(bytes.buffer);
+      }
+      const head = at;
+      bytes[head] = PUBLISH;
+      bytes[head + 1] = it.qos | (it.retain ? RETAIN : 0) | (it.duplicate ? DUPLICATE : 0);
+      view.setUint16(head + 2, it.packetId, true);
+      view.setFloat64(head + 4, it.receivedAtMs, true);
+      view.setUint32(head + 14, it.payload.length, true);
+      bytes[head + 18] = addresses.length;
+      at = head + 19;
+      for (const address of addresses) {
+        view.setUint16(at, address, true);
+        at += 2;
+      }
+      const { written } = encoder.encodeInto(it.topic, bytes.subarray(at));
+      view.setUint16(head + 12, written, true);
+      at += written;
+      bytes.set(it.payload, at);
+      at += it.payload.length;
+    }
+  }
+  return bytes.buffer.slice(0, at);
+}
+
+/** What the worker reads of a publish in transit, without copying. */
+export interface TransitPublish {
+  flags: number;
+  packetId: number;
+  receivedAtMs: number;
+  addresses: number[];
+  /** Topic and payload, one behind the other. */
+  content: Uint8Array;
+  topicBytes: number;
+}
+
+export interface TransitVisitor {
+  publish(it: TransitPublish): void;
+  release(packetId: number): void;
+  sessionLost(): void;
+}
+
+export function visitArrivals(buffer: ArrayBuffer, visitor: TransitVisitor): void {
+  const bytes = new Uint8Array(buffer);
+  const view = new DataView(buffer);
+  for (let at = 0; at < bytes.length;) {
+    const kind = bytes[at];
+    if (kind === SESSION_LOST) {
+      at++;
+      visitor.sessionLost();
+    } else if (kind === RELEASE) {
+      visitor.release(view.getUint16(at + 1, true));
+      at += 3;
+    } else {
+      const topicBytes = view.getUint16(at + 12, true);
+      const payloadBytes = view.getUint32(at + 14, true);
+      const count = bytes[at + 18];
+      const addresses = [];
+      const start = at + 19 + 2 * count;
+      for (let i = 0; i < count; i++) addresses.push(view.getUint16(at + 19 + 2 * i, true));
+      visitor.publish({
+        flags: bytes[at + 1],
+        packetId: view.getUint16(at + 2, true),
+        receivedAtMs: view.getFloat64(at + 4, true),
+        addresses,
+        content: bytes.subarray(start, start + topicBytes + payloadBytes),
+        topicBytes,
+      });
+      at = start + topicBytes + payloadBytes;
+    }
+  }
+}
+
+/** Deliveries of one lane, as they will lie on disk. */
+export class FrameWriter {
+  #bytes = new Uint8Array(16 * 1024);
+  #view = new DataView(this.#bytes.buffer);
+  length = 0;
+  count = 0;
+
+  add(it: TransitPublish, route: number): void {
+    const needed = this.length + STORED_HEAD_BYTES + it.content.length;
+    if (needed > this.#bytes.length) {
+      const larger = new Uint8Array(needed * 2);
+      larger.set(this.#bytes.subarray(0, this.length));
+      this.#bytes = larger;
+      this.#view = new DataView(larger.buffer);
+    }
+    const at = this.length;
+    this.#bytes[at] = it.flags & 7;
+    this.#view.setFloat64(at + 1, it.receivedAtMs, true);
+    this.#view.setUint16(at + 9, route, true);
+    this.#view.setUint16(at + 11, it.topicBytes, true);
+    this.#view.setUint32(at + 13, it.content.length - it.topicBytes, true);
+    this.#bytes.set(it.content, at + STORED_HEAD_BYTES);
+    this.length = needed;
+    this.count++;
+  }
+
+  /** A view of what was written; valid until the next `add` or `clear`. */
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.length);
+  }
+
+  clear(): void {
+    this.length = 0;
+    this.count = 0;
+  }
+}
+
+/** The deliveries of a frame. Payloads are views of `bytes`. */
+export function decodeFrame(
+  bytes: Uint8Array,
+  first: number,
+  routeOf: (route: number) => string,
+  topicOf: (bytes: Uint8Array) => string = (it) => decoder.decode(it),
+): Delivery[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const deliveries: Delivery[] = [];
+  let sequence = first;
+  for (let at = 0; at < bytes.length;) {
+    const flags = bytes[at];
+    const topicEnd = at + STORED_HEAD_BYTES + view.getUint16(at + 11, true);
+    const end = topicEnd + view.getUint32(at + 13, true);
+    deliveries.push({
+      sequence: sequence++,
+      route: routeOf(view.getUint16(at + 9, true)),
+      topic: topicOf(bytes.subarray(at + STORED_HEAD_BYTES, topicEnd)),
+      payload: bytes.subarray(topicEnd, end),
+      qos: (flags & 3) as QoS,
+      retain: (flags & RETAIN) !== 0,
+      receivedAtMs: view.getFloat64(at + 1, true),
+    });
+    at = end;
+  }
+  return deliveries;
+}

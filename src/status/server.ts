@@ -1,0 +1,80 @@
+/**
+ * The status page and its neighbours over HTTP: read-only, on loopback unless told otherwise, and then with a token.
+ */
+import { timingSafeEqual } from "node:crypto";
+import { metricsText } from "./metrics.ts";
+import page from "./page.html" with { type: "text" };
+import type { StatusSnapshot } from "./snapshot.ts";
+
+export interface StatusOptions {
+  readonly listen: { readonly hostname: string; readonly port: number } | { readonly path: string };
+  /** Asked of every request where it is given. */
+  readonly token?: string;
+  readonly snapshot: () => StatusSnapshot;
+}
+
+export interface StatusServer extends AsyncDisposable {
+  /** http://host:port, or unix:/path */
+  readonly address: string;
+}
+
+const HEADERS = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+const json = (value: unknown, status = 200) =>
+  new Response(JSON.stringify(value, null, 1) + "\n", {
+    status,
+    headers: { ...HEADERS, "content-type": "application/json; charset=utf-8" },
+  });
+const text = (body: string, status = 200) =>
+  new Response(body, { status, headers: { ...HEADERS, "content-type": "text/plain; charset=utf-8" } });
+
+/** What keeps the gateway from being ready; empty where nothing does. */
+export function notReady({ broker, database, spool }: StatusSnapshot): string[] {
+  return [
+    ...(broker.connected ? [] : ["the broker is not connected"]),
+    ...(database.reachable ? [] : ["the database is not reachable"]),
+    ...(spool.full ? ["the spool is full"] : []),
+  ];
+}
+
+export async function startStatus({ listen, token, snapshot }: StatusOptions): Promise<StatusServer> {
+  const allowed = (request: Request, url: URL) => {
+    if (token === undefined) return true;
+    const given = request.headers.get("authorization")?.replace(/^Bearer /, "") ??
+      url.searchParams.get("token") ?? "";
+    const [a, b] = [new TextEncoder().encode(given), new TextEncoder().encode(token)];
+    return a.length === b.length && timingSafeEqual(a, b);
+  };
+  const handler = (request: Request): Response => {
+    const url = new URL(request.url);
+    if (!allowed(request, url)) return text("a token is needed\n", 401);
+    if (request.method !== "GET" && request.method !== "HEAD") return text("read-only\n", 405);
+    switch (url.pathname) {
+      case "/":
+        return new Response(page, {
+          headers: {
+            ...HEADERS,
+            "content-type": "text/html; charset=utf-8",
+            "content-security-policy": "default-src 'self' 'unsafe-inline'",
+          },
+        });
+      case "/status.json":
+        return json(snapshot());
+      case "/healthz":
+        return text("ok\n");
+      case "/readyz": {
+        const reasons = notReady(snapshot());
+        return json({ ready: reasons.length === 0, reasons }, reasons.length === 0 ? 200 : 503);
+      }
+      case "/metrics":
+        return text(metricsText(snapshot()));
+      default:
+        return text("there is no such page\n", 404);
+    }
+  };
+  if ("path" in listen) await Deno.remove(listen.path).catch(() => {});
+  const server = Deno.serve({ ...listen, onListen: () => {} } as Deno.ServeTcpOptions, handler);
+  const address = "path" in listen
+    ? `unix:${listen.path}`
+    : `http://${(server.addr as Deno.NetAddr).hostname}:${(server.addr as Deno.NetAddr).port}`;
+  return { address, [Symbol.asyncDispose]: () => server.shutdown() };
+}

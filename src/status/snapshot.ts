@@ -1,0 +1,41 @@
+/**
+ * What the status page and its neighbours show: plain data, made anew for each request.
+ */
+import type { Totals } from "../contracts.ts";
+import type { ConnectionState, PoolStats } from "../pool/mod.ts";
+
+export interface StatusSnapshot {
+  readonly name: string;
+  readonly version: string;
+  readonly uptime_s: number;
+  readonly state: "ok" | "degraded" | "starting" | "stopping";
+  /** What is wrong right now, in one sentence. */
+  readonly sentence: string | null;
+  readonly totals: Totals;
+  readonly lanes: Readonly<
+    Record<string, { pending: number; state: string; reason: string | null; lag_s: number }>
+  >;
+  readonly broker: { connected: boolean; url: string; error: string | null; dropped: number | null };
+  readonly database: { reachable: boolean; address: string };
+  readonly pool: (PoolStats & { connections: readonly ConnectionState[] }) | null;
+  readonly spool: {
+    bytes: number;
+    entries: number;
+    max_bytes: number;
+    full: boolean;
+    dead_letters: number;
+    bytes_written: number;
+  };
+  readonly faults: readonly { key: string; sentence: string; since: string }[];
+  readonly messages: readonly RecentEntry[];
+  readonly dead_letters: readonly (RecentEntry & { reason: string })[];
+}
+
+export interface RecentEntry {
+  readonly received_at: string;
+  readonly topic: string;
+  /** The beginning of the payload; bytes that are no text are shown as \xNN. */
+  readonly payload: string;
+  readonly qos: number;
+  readonly table: string;
+}
