@@ -7,10 +7,11 @@ import { formatFinding } from "../config/finding.ts";
 import { WrongConfigurationError } from "../config/load.ts";
 import { ConfigurationError, messageOf, SluiceError, UnreachableError, UsageError } from "../errors.ts";
 import type { Command, Io, ParseOptions } from "./command.ts";
+import { demo } from "./demo.ts";
 import { run } from "./run.ts";
 import { VERSION } from "./version.ts";
 
-export const COMMANDS: readonly Command[] = [run];
+export const COMMANDS: readonly Command[] = [run, demo];
 
 /** Runs the program and returns its exit code (0, 1, 2, 69 or 78). */
 export async function main(args: readonly string[]): Promise<number> {

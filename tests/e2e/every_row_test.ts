@@ -68,7 +68,9 @@ async function publishAll(port: number, qos: number, version: number): Promise<M
     for (let i = queue.shift(); i !== undefined; i = queue.shift()) await publishTopic(i);
   });
   await Promise.all(workers);
-  for (const payload of HURTING) await mosquittoPub([...common, "-t", "Home/hurting", "-s"], payload);
+  for (const payload of HURTING) {
+    await mosquittoPub([...common, "-t", "Home/hurting", payload.length === 0 ? "-n" : "-s"], payload);
+  }
   expected.set("Home/hurting", HURTING.map(hex));
   return expected;
 }
