@@ -129,6 +129,7 @@ export class Gateway {
         this.availability.succeeded(() => `${spool.stats.entries} messages waited`);
         await sleep(PING_EVERY_MS, signal, this.#clock);
       } catch (error) {
+        if (signal.aborted) return;
         await this.availability.failed(error, signal);
       }
     }

@@ -15,6 +15,8 @@ import { VERSION } from "./version.ts";
 const REPORT_EVERY_MS = 3_000;
 /** Moments of the simulated home in a second. */
 const RATE = 10;
+/** Tenths of a second that the last messages may take to be stored at the end. */
+const DRAIN_TRIES = 50;
 
 export const demo: Command = {
   name: "demo",
@@ -72,17 +74,16 @@ function duration(text: string): number {
 
 async function run(service: Service, broker: string, until: number | undefined, io: Io): Promise<void> {
   const stop = new AbortController();
-  const quiet = AbortSignal.any([io.signal, stop.signal]);
+  const quiet = new AbortController();
+  const silent = AbortSignal.any([io.signal, quiet.signal]);
   const running = service.run(stop.signal);
-  const publishing = publishHome(broker, quiet);
-  const reporting = report(service, io, quiet);
-  await Promise.race([
-    sleep(until ?? 2 ** 31 - 1, quiet).catch(() => {}),
-    running,
-    publishing.then(() => new Promise(() => {})),
-  ]);
-  stop.abort(new DOMException("the demonstration ends", "AbortError"));
+  const publishing = publishHome(broker, silent);
+  const reporting = report(service, io, silent);
+  await Promise.race([sleep(until ?? 2 ** 31 - 1, silent).catch(() => {}), running, publishing]);
+  quiet.abort();
   await Promise.all([publishing, reporting]);
+  for (let i = 0; i < DRAIN_TRIES && service.totals.pending > 0; i++) await sleep(100);
+  stop.abort(new DOMException("the demonstration ends", "AbortError"));
   await running;
 }
 

@@ -7,11 +7,25 @@ import { formatFinding } from "../config/finding.ts";
 import { WrongConfigurationError } from "../config/load.ts";
 import { ConfigurationError, messageOf, SluiceError, UnreachableError, UsageError } from "../errors.ts";
 import type { Command, Io, ParseOptions } from "./command.ts";
+import { completion } from "./completion.ts";
+import { ddl } from "./ddl.ts";
 import { demo } from "./demo.ts";
+import { explain as explainCommand } from "./explain.ts";
 import { run } from "./run.ts";
+import { schema } from "./schema.ts";
+import { status } from "./status.ts";
 import { VERSION } from "./version.ts";
 
-export const COMMANDS: readonly Command[] = [run, demo];
+/** In the order of the overview. */
+export const COMMANDS: readonly Command[] = [
+  run,
+  demo,
+  explainCommand,
+  status,
+  ddl,
+  schema,
+  completion(() => COMMANDS),
+];
 
 /** Runs the program and returns its exit code (0, 1, 2, 69 or 78). */
 export async function main(args: readonly string[]): Promise<number> {

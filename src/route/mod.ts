@@ -3,3 +3,4 @@
  */
 export { createRouter, type RouterOptions } from "./router.ts";
 export { validateRoute } from "./validate.ts";
+export { shapesOf } from "./router.ts";

@@ -172,3 +172,18 @@ function tableName(template: string, levels: Readonly<Record<string, string>>): 
   const name = template.replace(/\{(\w+)\}/g, (_, level: string) => levels[level].replace(/[^\w$-]/g, "_"));
   return name.length <= TABLE_NAME_MAX ? name : name.slice(0, TABLE_NAME_MAX);
 }
+
+/** The tables that routes write to, with their columns. Placeholders in a table's name stay as they are. */
+export function shapesOf(routes: readonly RouteOptions[]): Shape[] {
+  const others = new Map<string, Route>();
+  return routes.map((options) => {
+    const route = compile(options, others);
+    others.set(route.id, route);
+    return {
+      table: route.table,
+      columns: route.columns.map((it) => it.row),
+      onDuplicateKey: route.onDuplicateKey,
+      key: [],
+    };
+  });
+}
