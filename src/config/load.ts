@@ -9,6 +9,8 @@ import { findNodeAtLocation, type Node, type ParseError, parseTree, printParseEr
 import { dirname, isAbsolute, resolve } from "node:path";
 import * as v from "valibot";
 import { ConfigurationError, messageOf } from "../errors.ts";
+import { brokerAddress } from "../mqtt/broker_options.ts";
+import { databaseAddress } from "../mysql/address.ts";
 import { validateRoute } from "../route/mod.ts";
 import type { RouteOptions } from "../route/options.ts";
 import { type Finding, placeOf } from "./finding.ts";
@@ -98,6 +100,7 @@ class Reader {
     }
     const result = v.safeParse(configSchema, valueOf(this.#root), { abortPipeEarly: true });
     if (!result.success) { for (const issue of result.issues) this.#issue(issue); }
+    this.#checkUrls();
     this.#checkRoutes();
     for (const { path, message } of notYet(valueOf(this.#root))) {
       this.#at("error", "not-supported-yet", message, path);
@@ -136,27 +139,34 @@ class Reader {
     const seen = new Map<string, number>();
     routes?.children?.forEach((node, i) => {
       const value = valueOf(node) as RouteOptions;
-      if (node.type !== "object" || this.findings.some((it) => this.#inside(it, node))) return;
-      for (const { path, message } of validateRoute(value)) {
+      if (node.type !== "object") return;
+      for (const { path, message } of problemsOf(value)) {
         this.#at("error", "route", message, ["routes", i, ...path]);
       }
       const key = JSON.stringify([value.topic, value.preset, value.table]);
       const twin = seen.get(key);
       if (twin !== undefined) {
-        this.#at(
-          "warning",
-          "duplicate-route",
-          `the same topic goes to the same table as in routes[${twin}]: each message makes two rows`,
-          ["routes", i],
-        );
+        const message =
+          `the same topic goes to the same table as in routes[${twin}]: each message makes two rows`;
+        this.#at("warning", "duplicate-route", message, ["routes", i]);
       } else seen.set(key, i);
     });
   }
 
-  #inside(finding: Finding, node: Node): boolean {
-    const from = placeOf(this.source, node.offset).line,
-      to = placeOf(this.source, node.offset + node.length).line;
-    return finding.line >= from && finding.line <= to;
+  /** URLs are read by those who use them. */
+  #checkUrls(): void {
+    const attempt = (path: string[], check: (url: string) => void) => {
+      const node = this.#root && findNodeAtLocation(this.#root, path);
+      if (node?.type !== "string") return;
+      try {
+        check(node.value);
+      } catch (error) {
+        const hint = error instanceof ConfigurationError ? error.hint : undefined;
+        this.#at("error", "wrong-value", messageOf(error), path, { fix: hint });
+      }
+    };
+    attempt(["broker", "url"], brokerAddress);
+    attempt(["database", "url"], databaseAddress);
   }
 
   #issue(issue: v.BaseIssue<unknown>): void {
@@ -230,6 +240,15 @@ class Reader {
       length,
       fix,
     });
+  }
+}
+
+/** A route of the wrong shape has been reported already. */
+function problemsOf(route: RouteOptions): ReturnType<typeof validateRoute> {
+  try {
+    return validateRoute(route);
+  } catch {
+    return [];
   }
 }
 

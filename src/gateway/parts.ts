@@ -8,8 +8,11 @@ import type { Router, Sink } from "../contracts.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Faults } from "../faults.ts";
 import { type MqttSource, openSource, type SourceEvent } from "../mqtt/source.ts";
-import { type MysqlSink, openMysqlSink } from "../mysql/sink.ts";
+import { databaseAddress } from "../mysql/address.ts";
+import type { MysqlSettings } from "../mysql/connect.ts";
+import { type MysqlSink, type MysqlSinkOptions, openMysqlSink } from "../mysql/sink.ts";
 import { createRouter } from "../route/mod.ts";
+import { openSqliteSink } from "../sqlite/sink.ts";
 import { openSpool, type SqliteSpool } from "../spool/spool.ts";
 
 export async function openSpoolOf({ spool }: Config, onLane: (lane: string) => void): Promise<SqliteSpool> {
@@ -89,48 +92,53 @@ function report(event: SourceEvent, faults: Faults): void {
 /** A sink, with what the status page shows of it. */
 export type OpenSink = Sink & { readonly address: string; readonly pool?: MysqlSink["pool"] };
 
+/** Opens nothing yet: connections are made when they are needed. */
 export async function openSinkOf({ database }: Config): Promise<OpenSink> {
-  if (database.url.startsWith("sqlite:")) {
-    const { openSqliteSink } = await import("../sqlite/sink.ts");
-    return openSqliteSink({
-      path: database.url.slice("sqlite:".length),
-      createTables: database.createTables,
-      addColumns: database.addColumns,
-    });
-  }
-  const url = URL.parse(database.url);
-  if (!url || !["mysql:", "mariadb:"].includes(url.protocol) || !url.hostname || url.pathname.length < 2) {
-    throw new ConfigurationError("database.url is not mysql://user@host:3306/database or sqlite:file.db");
-  }
-  const { pool } = database;
-  const password = database.password ??
-    (url.password ? { read: () => Promise.resolve(decodeURIComponent(url.password)) } : undefined);
+  const address = databaseAddress(database.url);
+  const { createTables, addColumns } = database;
+  if (address.kind === "sqlite") return openSqliteSink({ path: address.path, createTables, addColumns });
+  return openMysqlSink({
+    ...await mysqlSettings(database),
+    createTables,
+    addColumns,
+    pool: poolOptions(database),
+  });
+}
+
+/** How to connect to the configured server; also for `check`. */
+export async function mysqlSettings(database: Config["database"]): Promise<MysqlSettings> {
+  const address = databaseAddress(database.url);
+  if (address.kind !== "mysql") throw new ConfigurationError("database.url is no MySQL server");
+  const { host, port, user } = address;
+  const { password } = database;
   const tls = database.tls && {
     ca: database.tls.ca && await Deno.readTextFile(database.tls.ca),
     cert: database.tls.cert && await Deno.readTextFile(database.tls.cert),
     key: database.tls.key && await Deno.readTextFile(database.tls.key),
     verify: database.tls.verify,
   };
-  return openMysqlSink({
-    host: url.hostname,
-    port: Number(url.port || 3306),
-    user: decodeURIComponent(url.username || "sluice"),
-    database: decodeURIComponent(url.pathname.slice(1)),
-    password: password && (() => password.read()),
+  return {
+    host,
+    port,
+    user,
+    database: address.database,
+    password: password ? () => password.read() : () => Promise.resolve(address.password),
     tls,
-    createTables: database.createTables,
-    addColumns: database.addColumns,
-    pool: {
-      kind: pool.kind as "queue" | "null",
-      size: pool.size,
-      maxOverflow: pool.maxOverflow,
-      timeout: pool.timeout / 1_000,
-      recycle: pool.recycle === null ? -1 : pool.recycle / 1_000,
-      prePing: pool.prePing,
-      pingTimeout: pool.pingTimeout / 1_000,
-      order: pool.order as "fifo" | "lifo",
-    },
-  });
+  };
+}
+
+/** The pool's times are seconds. */
+function poolOptions({ pool }: Config["database"]): MysqlSinkOptions["pool"] {
+  return {
+    kind: pool.kind as "queue" | "null",
+    size: pool.size,
+    maxOverflow: pool.maxOverflow,
+    timeout: pool.timeout / 1_000,
+    recycle: pool.recycle === null ? -1 : pool.recycle / 1_000,
+    prePing: pool.prePing,
+    pingTimeout: pool.pingTimeout / 1_000,
+    order: pool.order as "fifo" | "lifo",
+  };
 }
 
 /** For people: where rows go, without user and password. */
