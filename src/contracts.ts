@@ -85,6 +85,8 @@ export interface Spool extends AsyncDisposable {
   renew(upto: number): Promise<string>;
   /** What the filters remembered at the last settle. */
   memory(): Promise<ReadonlyMap<string, string>>;
+  /** A sign of life: resolves when the log answers. */
+  ping(): Promise<void>;
   readonly stats: SpoolStats;
 }
 

@@ -138,7 +138,7 @@ export class Gateway {
   /** Asks the spool for a sign of life; a worker that hangs leaves `stillForMs` growing. */
   async #beat(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#parts.spool.memory();
+      await this.#parts.spool.ping();
       this.#progressAt = this.#clock.now();
       await sleep(2_000, signal, this.#clock);
     }

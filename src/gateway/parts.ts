@@ -15,9 +15,25 @@ import { createRouter } from "../route/mod.ts";
 import { openSqliteSink } from "../sqlite/sink.ts";
 import { openSpool, type SqliteSpool } from "../spool/spool.ts";
 
-export async function openSpoolOf({ spool }: Config, onLane: (lane: string) => void): Promise<SqliteSpool> {
-  await Deno.mkdir(dirname(spool.path), { recursive: true });
-  return await openSpool({ path: spool.path, bytesMax: spool.maxSize, onLane });
+export async function openSpoolOf(
+  config: Config,
+  onLane: (lane: string) => void,
+  faults: Faults,
+): Promise<SqliteSpool> {
+  const { path, maxSize, onFull } = config.spool;
+  await Deno.mkdir(dirname(path), { recursive: true });
+  const spool = await openSpool({
+    path,
+    bytesMax: maxSize,
+    onFull: onFull as "block" | "dropOldest",
+    onLane,
+    onFullChange: (reason) => {
+      if (reason === null) faults.end("spool");
+      else faults.begin("spool", `${reason}: nothing more is acknowledged until there is space`);
+    },
+  });
+  for (const note of spool.notes) faults.note(note);
+  return spool;
 }
 
 export function routerOf({ routes, name }: Config, memory: ReadonlyMap<string, string>): Router {

@@ -47,7 +47,7 @@ export class Service implements AsyncDisposable {
   async #open(): Promise<void> {
     const config = this.#config;
     const { faults } = this.#options;
-    this.#spool = await openSpoolOf(config, (lane) => this.#gateway?.openLane(lane));
+    this.#spool = await openSpoolOf(config, (lane) => this.#gateway?.openLane(lane), faults);
     const router = routerOf(config, await this.#spool.memory());
     this.#sink = await openSinkOf(config);
     this.#source = await openSourceOf(config, router.filters, faults);

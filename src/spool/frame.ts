@@ -152,6 +152,11 @@ export class FrameWriter {
   }
 }
 
+/** When the first delivery of a frame had arrived. */
+export function receivedAtOf(frame: Uint8Array): number {
+  return new DataView(frame.buffer, frame.byteOffset, frame.length).getFloat64(1, true);
+}
+
 /** The deliveries of a frame. Payloads are views of `bytes`. */
 export function decodeFrame(
   bytes: Uint8Array,

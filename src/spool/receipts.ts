@@ -9,7 +9,7 @@
 const QOS1 = 1, QOS2 = 2, RELEASED = 3, CLEARED = 4;
 export const ENTRY_BYTES = 11;
 /** Ids that are remembered: many more than a broker has under way, far fewer than the 65,535 after which ids come again. */
-const REMEMBERED = 4_096;
+export const REMEMBERED = 4_096;
 
 interface Receipt {
   kind: number;
@@ -73,6 +73,16 @@ export class Receipts {
     });
     this.#journal = [];
     return bytes;
+  }
+
+  /** Forgets what is too old, and gives all that is remembered, oldest first, as a journal that `replay` reads. */
+  picture(): Uint8Array {
+    for (const [packetId, { kind, at }] of this.#byId) {
+      if (kind !== QOS2 && this.#entries - at >= REMEMBERED) this.#byId.delete(packetId);
+    }
+    const receipts = [...this.#byId].sort(([, a], [, b]) => a.at - b.at);
+    this.#journal = receipts.map(([packetId, { kind, low, high }]) => [kind, packetId, low, high]);
+    return this.takeJournal();
   }
 
   replay(bytes: Uint8Array): void {

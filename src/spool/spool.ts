@@ -1,160 +1,172 @@
 /**
- * The spool as the gateway sees it: `Spool` over the worker that holds the file. (See `store.ts` for what is on disk.)
+ * The spool as the gateway sees it: `Spool` over the thread that holds the file (`store.ts` says what is on disk).
  *
- * Promises what `contracts.ts` says. Requests are answered in their order; an append that must wait for space is held
- * here, not in the worker, so that settling goes on and makes the space.
+ * Promises what `contracts.ts` says. Questions are answered in their order; an append that must wait for space waits
+ * here, not in the thread, so that settling goes on and makes the space.
  */
+import { sleep } from "../clock.ts";
 import type { Appended, Outcome, Spool, SpoolStats } from "../contracts.ts";
-import { GiveUpError } from "../errors.ts";
-import type { Address, Arrival, Batch, DeadLetter } from "../message.ts";
+import type { Address, Arrival, Batch, DeadLetter, QoS } from "../message.ts";
 import { decodeFrame, encodeArrivals } from "./frame.ts";
-import type { Frames, StoredLetter } from "./store.ts";
-import { type Opened, type Picture, type Reply, type Request, startWorker } from "./worker.ts";
+import { SpoolRpc } from "./rpc.ts";
+import type { StoredLetter } from "./stored.ts";
+import type { Full, Opened, ReadAnswer } from "./worker.ts";
 
 export interface SpoolOptions {
   readonly path: string;
+  /** @default 1 GiB */
   readonly bytesMax?: number;
+  /** @default "block" */
+  readonly onFull?: "block" | "dropOldest";
+  /** Told of each lane that begins. */
   readonly onLane?: (lane: string) => void;
+  /** Told when appending has to wait for space, and with null when it goes on. */
+  readonly onFullChange?: (reason: string | null) => void;
+  /** How long settled entries stay on disk, in case the database loses them. @default 10 minutes */
   readonly graceMs?: number;
+  /** @default 1000 */
   readonly batchCountMax?: number;
+  /** @default 1 MiB */
   readonly batchBytesMax?: number;
 }
 
-class Rpc {
-  readonly #worker = startWorker();
-  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
-  readonly failed = Promise.withResolvers<never>();
-  picture: Picture | undefined;
-  #id = 0;
+const BYTES_MAX = 2 ** 30;
+const GRACE_MS = 10 * 60_000;
+const FULL_RETRY_MS = 250;
+const REPLAY_EVERY_MS = 1_000;
 
-  constructor() {
-    this.failed.promise.catch(() => {});
-    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => {
-      const call = this.#waiting.get(data.id)!;
-      this.#waiting.delete(data.id);
-      if (data.ok) {
-        this.picture = data.picture;
-        call.resolve(data.value);
-      } else call.reject(new GiveUpError(`the spool failed: ${data.error}`));
-    };
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      const error = new GiveUpError(`the spool's thread ended: ${event.message}`);
-      this.failed.reject(error);
-      for (const call of this.#waiting.values()) call.reject(error);
-    };
-  }
+type Addressing = (topic: string) => readonly Address[];
 
-  call<T>(request: Request, transfer: Transferable[] = []): Promise<T> {
-    const call = Promise.withResolvers<unknown>();
-    const id = ++this.#id;
-    this.#waiting.set(id, call);
-    this.#worker.postMessage({ id, request }, transfer);
-    return call.promise as Promise<T>;
-  }
-
-  end(): void {
-    this.#worker.terminate();
-  }
+/** A dead letter that someone wants to be sent on its way again. */
+interface Replayable {
+  readonly id: number;
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: number;
+  readonly receivedAtMs: number;
 }
 
+/** Opens the spool. Throws `GiveUpError` where it cannot be opened; what had to be mended is in `notes`. */
 export async function openSpool(options: SpoolOptions): Promise<SqliteSpool> {
-  const rpc = new Rpc();
-  const opened = await rpc.call<Opened>({
-    op: "open",
-    path: options.path,
-    graceMs: options.graceMs ?? 600_000,
-  });
-  return new SqliteSpool(rpc, opened, options);
+  const rpc = new SpoolRpc();
+  const { path, bytesMax = BYTES_MAX, graceMs = GRACE_MS, onFull } = options;
+  try {
+    const opened = await rpc.call<Opened>({
+      op: "open",
+      path,
+      graceMs,
+      bytesMax,
+      dropOldest: onFull === "dropOldest",
+    });
+    return new SqliteSpool(rpc, opened, options);
+  } catch (error) {
+    rpc.end();
+    throw error;
+  }
 }
 
 export class SqliteSpool implements Spool {
-  readonly #rpc: Rpc;
+  readonly notes: readonly string[];
+  readonly highestAtOpen: number;
+  readonly #rpc: SpoolRpc;
   readonly #options: SpoolOptions;
   readonly #lanes: Set<string>;
-  readonly #wake = new Map<string, PromiseWithResolvers<void>>();
-  identity: string;
-  readonly highestAtOpen: number;
+  readonly #news = new Map<string, PromiseWithResolvers<void>>();
+  readonly #replayer: ReturnType<typeof setInterval>;
+  #identity: string;
+  #addressing: Addressing | undefined;
+  #full = false;
+  #closed = false;
 
-  constructor(rpc: Rpc, opened: Opened, options: SpoolOptions) {
+  constructor(rpc: SpoolRpc, { identity, highestAtOpen, lanes, notes }: Opened, options: SpoolOptions) {
     this.#rpc = rpc;
     this.#options = options;
-    this.#lanes = new Set(opened.lanes);
-    this.identity = opened.identity;
-    this.highestAtOpen = opened.highestAtOpen;
+    this.#lanes = new Set(lanes);
+    this.#identity = identity;
+    this.highestAtOpen = highestAtOpen;
+    this.notes = notes;
+    this.#replayer = setInterval(() => void this.#replay().catch(() => {}), REPLAY_EVERY_MS);
+    Deno.unrefTimer(this.#replayer as unknown as number);
+  }
+
+  get identity(): string {
+    return this.#identity;
   }
 
   /** Rejects when the spool's thread ends by itself. */
   get failed(): Promise<never> {
-    return this.#rpc.failed.promise;
+    return this.#rpc.failed;
   }
 
   get lanes(): readonly string[] {
     return [...this.#lanes];
   }
 
-  async append(
-    arrivals: readonly Arrival[],
-    address: (topic: string) => readonly Address[],
-  ): Promise<Appended> {
-    const addresses: Address[] = [];
-    const numbers = new Map<Address, number>();
-    const buffer = encodeArrivals(arrivals, (topic) =>
-      address(topic).map((it) => {
-        let number = numbers.get(it);
-        if (number === undefined) numbers.set(it, number = addresses.push(it) - 1);
-        return number;
-      }));
-    const { counts } = await this.#rpc.call<{ counts: Appended }>({
-      op: "append",
-      buffer,
-      addresses,
-      dropQos0: false,
-    }, [buffer]);
+  async append(arrivals: readonly Arrival[], address: Addressing, signal?: AbortSignal): Promise<Appended> {
+    this.#addressing = address;
+    const mayWait = arrivals.some((it) => it.kind !== "publish" || it.qos > 0);
+    while (true) {
+      const { buffer, addresses } = encode(arrivals, address);
+      const answer = await this.#rpc.call<Appended | Full>({ op: "append", buffer, addresses, mayWait }, [
+        buffer,
+      ]);
+      if (!("full" in answer)) {
+        this.#setFull(null);
+        this.#announce(addresses);
+        return answer;
+      }
+      this.#setFull(answer.full);
+      await sleep(FULL_RETRY_MS, signal);
+    }
+  }
+
+  #setFull(reason: string | null): void {
+    if (this.#full === (reason !== null)) return;
+    this.#full = reason !== null;
+    this.#options.onFullChange?.(reason);
+  }
+
+  #announce(addresses: readonly Address[]): void {
     for (const { lane } of addresses) {
       if (!this.#lanes.has(lane)) {
         this.#lanes.add(lane);
         this.#options.onLane?.(lane);
       }
-      this.#wake.get(lane)?.resolve();
+      this.#news.get(lane)?.resolve();
     }
-    return counts;
   }
 
   async *batches(lane: string, signal: AbortSignal): AsyncIterable<Batch> {
-    const { batchCountMax = 1_000, batchBytesMax = 1 << 20 } = this.#options;
+    const { batchCountMax: countMax = 1_000, batchBytesMax: bytesMax = 1 << 20 } = this.#options;
     while (!signal.aborted) {
-      const wake = Promise.withResolvers<void>();
-      this.#wake.set(lane, wake);
-      const onAbort = () => wake.resolve();
-      signal.addEventListener("abort", onAbort, { once: true });
-      try {
-        const frames = await this.#rpc.call<(Frames & { routes: Map<number, string> }) | null>({
-          op: "read",
-          lane,
-          countMax: batchCountMax,
-          bytesMax: batchBytesMax,
-        });
-        if (frames === null) {
-          if (!signal.aborted) await wake.promise;
-          continue;
-        }
-        yield batchOf(lane, frames);
-      } finally {
+      const news = Promise.withResolvers<void>();
+      this.#news.set(lane, news);
+      const answer = await this.#rpc.call<ReadAnswer>({ op: "read", lane, countMax, bytesMax });
+      if (signal.aborted) return;
+      if (answer === null) {
+        const onAbort = () => news.resolve();
+        signal.addEventListener("abort", onAbort, { once: true });
+        await news.promise;
         signal.removeEventListener("abort", onAbort);
-      }
+      } else yield batchOf(lane, answer);
     }
   }
 
-  async settle(batch: Batch, outcome: Outcome): Promise<void> {
+  async settle(batch: Batch, { stored, filtered, rows, dead, memory = [] }: Outcome): Promise<void> {
+    const { lane, last } = batch;
     await this.#rpc.call({
       op: "settle",
-      lane: batch.lane,
-      last: batch.last,
-      outcome: { stored: outcome.stored, filtered: outcome.filtered, rows: outcome.rows },
-      dead: outcome.dead.map(stored),
-      memory: [...outcome.memory ?? []],
+      lane,
+      last,
+      outcome: { stored, filtered, rows },
+      dead: dead.map(letterOf),
+      memory: [...memory],
     });
+  }
+
+  async park(letters: readonly DeadLetter[]): Promise<void> {
+    await this.#rpc.call({ op: "park", letters: letters.map(letterOf) });
   }
 
   rewind(lane: string, upto: number): Promise<number> {
@@ -166,51 +178,94 @@ export class SqliteSpool implements Spool {
   }
 
   async renew(upto: number): Promise<string> {
-    return this.identity = await this.#rpc.call<string>({ op: "renew", upto });
+    return this.#identity = await this.#rpc.call<string>({ op: "renew", upto });
   }
 
   async memory(): Promise<ReadonlyMap<string, string>> {
     return new Map(await this.#rpc.call<[string, string][]>({ op: "memory" }));
   }
 
+  /** Resolves when the thread answers. */
+  async ping(): Promise<void> {
+    await this.#rpc.call({ op: "keptAfter", lane: "" });
+  }
+
+  /** Sends dead letters that were marked for it on their way again, through the routes as they are now. */
+  async #replay(): Promise<void> {
+    const address = this.#addressing;
+    if (!address || this.#closed) return;
+    const letters = await this.#rpc.call<Replayable[]>({ op: "replayable" });
+    const routed = letters.filter((it) => address(it.topic).length > 0);
+    if (routed.length === 0) return;
+    const { buffer, addresses } = encode(
+      routed.map((it) => ({
+        ...it,
+        kind: "publish",
+        retain: it.retain === 1,
+        packetId: 0,
+        duplicate: false,
+        connection: 0,
+      })),
+      address,
+    );
+    await this.#rpc.call({ op: "replay", ids: routed.map((it) => it.id), buffer, addresses }, [buffer]);
+    this.#announce(addresses);
+  }
+
   get stats(): SpoolStats {
-    const { totals, lanes } = this.#rpc.picture!;
+    const { totals, lanes, bytes, deadLetters, bytesWritten } = this.#rpc.picture;
     const pending = totals.deliveries - totals.stored - totals.filtered - totals.dead - totals.dropped;
     return {
-      bytes: 0,
-      bytesMax: this.#options.bytesMax ?? 2 ** 30,
+      bytes,
+      bytesMax: this.#options.bytesMax ?? BYTES_MAX,
       entries: pending,
       totals: { ...totals, pending },
       lanes: Object.fromEntries(
-        lanes.map(([name, count]) => [name, { pending: count, oldestReceivedAtMs: null }]),
+        lanes.map(({ name, pending, oldestReceivedAtMs }) => [name, { pending, oldestReceivedAtMs }]),
       ),
-      deadLetters: 0,
-      full: false,
-      bytesWritten: 0,
+      deadLetters,
+      full: this.#full,
+      bytesWritten,
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#replayer);
     await this.#rpc.call({ op: "close" }).catch(() => {});
     this.#rpc.end();
   }
-
-  async park(letters: readonly DeadLetter[]): Promise<void> {
-    await this.#rpc.call({ op: "park", letters: letters.map(stored) });
-  }
 }
 
-function stored(letter: DeadLetter): StoredLetter {
-  return { ...letter, payload: letter.payload.slice() };
+function encode(
+  arrivals: readonly Arrival[],
+  address: Addressing,
+): { buffer: ArrayBuffer; addresses: Address[] } {
+  const addresses: Address[] = [];
+  const numbers = new Map<readonly Address[], number[]>();
+  const buffer = encodeArrivals(arrivals, (topic) => {
+    const targets = address(topic);
+    let known = numbers.get(targets);
+    if (!known) numbers.set(targets, known = targets.map((it) => addresses.push(it) - 1));
+    return known;
+  });
+  return { buffer, addresses };
+}
+
+/** A copy: the payload is a view of a batch's buffer. */
+function letterOf(
+  { lane, sequence, route, receivedAtMs, topic, payload, qos, retain, reason, errno }: DeadLetter,
+): StoredLetter {
+  return { lane, sequence, route, receivedAtMs, topic, payload: payload.slice(), qos, retain, reason, errno };
 }
 
 function batchOf(
   lane: string,
-  { parts, after, last, parked, routes }: Frames & { routes: Map<number, string> },
+  { parts, after, settled, last, parked, routes }: NonNullable<ReadAnswer>,
 ): Batch {
-  const deliveries = parts.flatMap(({ first, data }) =>
-    decodeFrame(data, first, (route) => routes.get(route) ?? "?")
-  )
-    .filter((it) => it.sequence > after);
+  const nameOf = (route: number) => routes.get(route) ?? `route number ${route}`;
+  const all = parts.flatMap(({ first, data }) => decodeFrame(data, first, nameOf));
+  const deliveries = all[0].sequence > settled ? all : all.filter((it) => it.sequence > settled);
   return { lane, after, last, deliveries, parked: new Set(parked) };
 }

@@ -1,223 +1,182 @@
 /**
- * The log on disk: one SQLite file in WAL mode with `synchronous=FULL`, written by one thread.
+ * What the spool knows and does, in its own thread: totals, lanes with their queues, receipts, dead letters.
  *
- * Tables: `meta` (identity and numbers), `lane` and `route` (names), `queue_N` (frames of lane N, by first sequence),
- * `arrival` (one row for each append: receipts), `dead`, `memory`. What `append` and `park` return from is fsynced;
- * what `settle` says becomes durable with the next of them, or at `flush`.
+ * What `append` and `park` return from is fsynced; what `settle` says joins the next of them, or `flush`. Numbers in
+ * memory are those of the open transaction; after an error `reload` reads them anew from what is committed.
  */
-import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { crc32 } from "node:zlib";
-import { FrameWriter, type TransitPublish, visitArrivals } from "./frame.ts";
-import { Receipts } from "./receipts.ts";
-
-export const TOTAL_NAMES = [
-  "received",
-  "duplicate",
-  "unrouted",
-  "routed",
-  "deliveries",
-  "stored",
-  "filtered",
-  "dead",
-  "dropped",
-  "rows",
-] as const;
-export type TotalName = typeof TOTAL_NAMES[number];
-export type TotalCounts = Record<TotalName, number>;
+import { systemClock } from "../clock.ts";
+import { SpoolFile } from "./file.ts";
+import {
+  type Frame,
+  type Frames,
+  type LaneState,
+  noCounts,
+  type Numbered,
+  type StoredLetter,
+  type TotalCounts,
+  type TotalName,
+} from "./stored.ts";
+import { FrameWriter, receivedAtOf, type TransitPublish, visitArrivals } from "./frame.ts";
+import { Receipts, REMEMBERED } from "./receipts.ts";
 
 const FRAME_BYTES_MAX = 256 * 1024;
 const FRAME_COUNT_MAX = 1_000;
-/** Rows of `arrival` beyond this many receipts are forgotten. */
-const RECEIPTS_KEPT = 16_384;
+/** Receipts that are kept on disk: more than `Receipts` looks back. */
+const RECEIPTS_KEPT = 3 * REMEMBERED;
+/** Frames that one sweep deletes at most, so that an append never waits long for it. */
+const SWEEP_FRAMES = 500;
 
-export interface LaneState {
-  readonly id: number;
-  readonly name: string;
-  settled: number;
-  kept: number;
-  pending: number;
-  /** Settled but on disk: up to which sequence, until when. */
-  grace: { upto: number; untilMs: number }[];
-  readonly writer: FrameWriter;
-}
-
-export interface StoredLetter {
-  lane: string;
-  sequence: number;
-  route: string;
-  receivedAtMs: number;
-  topic: string;
-  payload: Uint8Array;
-  qos: number;
-  retain: boolean;
-  reason: string;
-  errno: number | null;
-}
-
-export interface Frames {
-  /** Frames one behind the other, with the first sequence and length of each. */
-  parts: { first: number; count: number; data: Uint8Array }[];
-  after: number;
-  last: number;
-  parked: number[];
-}
-
-const SCHEMA = `
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE lane (id INTEGER PRIMARY KEY, name TEXT UNIQUE, settled INTEGER NOT NULL, kept INTEGER NOT NULL);
-CREATE TABLE route (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
-CREATE TABLE arrival (id INTEGER PRIMARY KEY, receipts BLOB);
-CREATE TABLE memory (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE dead (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT, sequence INTEGER, route TEXT, received_at REAL, topic TEXT,
-  payload BLOB, qos INTEGER, retain INTEGER, reason TEXT, errno INTEGER, counted INTEGER DEFAULT 0,
-  replay INTEGER DEFAULT 0, UNIQUE (lane, sequence)
-);`;
+/** A frame whose checksum is wrong. */
+export class DamagedFrameError extends Error {}
 
 export class Store {
-  readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
-  readonly #lanes = new Map<string, LaneState>();
-  readonly #routes = new Map<string, number>();
-  readonly #receipts = new Receipts();
-  readonly #graceMs: number;
-  #receiptCount = 0;
-  #next = 1;
-  #dirty = false;
-  totals: TotalCounts = Object.fromEntries(TOTAL_NAMES.map((name) => [name, 0])) as TotalCounts;
+  readonly file: SpoolFile;
+  readonly lanes = new Map<string, LaneState>();
+  totals = noCounts();
   identity = "";
-  highestAtOpen = 0;
+  readonly highestAtOpen: number;
+  readonly #graceMs: number;
+  #routes = new Map<string, number>();
+  #receipts = new Receipts();
+  #next = 1;
 
   constructor(path: string, graceMs: number) {
     this.#graceMs = graceMs;
-    this.#db = new DatabaseSync(path);
-    this.#db.exec(
-      "PRAGMA page_size=1024; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000",
-    );
-    this.#db.exec("PRAGMA wal_autocheckpoint=8000; PRAGMA journal_size_limit=33554432");
-    const [{ n }] = this.#all("SELECT count(*) AS n FROM sqlite_schema WHERE name = 'meta'") as {
-      n: number;
-    }[];
-    if (n === 0) {
-      this.#transaction(() => {
-        this.#db.exec(SCHEMA);
-        this.#setMeta("identity", crypto.randomUUID());
-      });
-    }
-    this.#load();
+    this.file = new SpoolFile(path);
+    this.reload();
+    this.highestAtOpen = this.#next - 1;
   }
 
-  #load(): void {
+  /** Reads everything anew from what is committed. */
+  reload(): void {
+    const { file } = this;
+    file.rollback();
     const meta = new Map(
-      (this.#all("SELECT key, value FROM meta") as { key: string; value: unknown }[]).map((
-        row,
-      ) => [row.key, row.value]),
+      file.all<{ key: string; value: string | number }>("SELECT key, value FROM meta").map((
+        it,
+      ) => [it.key, it.value]),
     );
     this.identity = String(meta.get("identity"));
-    this.totals = { ...this.totals, ...JSON.parse(String(meta.get("totals") ?? "{}")) };
-    for (const row of this.#all("SELECT id, name FROM route") as { id: number; name: string }[]) {
-      this.#routes.set(row.name, row.id);
-    }
-    let highest = Number(meta.get("highest") ?? 0);
+    this.totals = { ...noCounts(), ...JSON.parse(String(meta.get("totals") ?? "{}")) };
+    this.#next = Number(meta.get("highest") ?? 0) + 1;
+    this.#routes = new Map(
+      file.all<{ id: number; name: string }>("SELECT id, name FROM route").map((it) => [it.name, it.id]),
+    );
+    this.lanes.clear();
     for (
-      const { id, name, settled, kept } of this.#all("SELECT * FROM lane") as {
-        id: number;
-        name: string;
-        settled: number;
-        kept: number;
-      }[]
+      const row of file.all<Omit<LaneState, "pending" | "oldestReceivedAtMs" | "grace" | "writer">>(
+        "SELECT * FROM lane",
+      )
     ) {
-      const lane: LaneState = { id, name, settled, kept, pending: 0, grace: [], writer: new FrameWriter() };
-      this.#lanes.set(name, lane);
-      for (
-        const { first, count } of this.#all(
-          `SELECT first, count FROM queue_${id} WHERE first + count - 1 > ?`,
-          settled,
-        ) as { first: number; count: number }[]
-      ) {
-        lane.pending += first + count - 1 - Math.max(settled, first - 1);
+      const lane: LaneState = {
+        ...row,
+        pending: 0,
+        oldestReceivedAtMs: null,
+        grace: [],
+        writer: new FrameWriter(),
+      };
+      lane.pending = this.count(lane, lane.settled, Number.MAX_SAFE_INTEGER);
+      if (lane.settled > lane.kept) {
+        lane.grace.push({ upto: lane.settled, untilMs: systemClock.now() + this.#graceMs });
       }
-      const [last] = this.#all(
-        `SELECT first + count - 1 AS n FROM queue_${id} ORDER BY first DESC LIMIT 1`,
-      ) as { n: number }[];
-      highest = Math.max(highest, last?.n ?? 0, settled);
-      lane.grace.push({ upto: settled, untilMs: Date.now() + this.#graceMs });
+      this.lanes.set(lane.name, lane);
     }
+    this.#receipts = new Receipts();
     for (
-      const { receipts } of this.#all("SELECT receipts FROM arrival ORDER BY id") as {
-        receipts: Uint8Array;
-      }[]
+      const { receipts } of file.iterate<{ receipts: Uint8Array }>("SELECT receipts FROM arrival ORDER BY id")
     ) this.#receipts.replay(receipts);
-    this.highestAtOpen = highest;
-    this.#next = highest + 1;
   }
 
-  get lanes(): Iterable<LaneState> {
-    return this.#lanes.values();
+  /** Deliveries of a lane on disk with a sequence in (after, upto]. */
+  count(lane: LaneState, after: number, upto: number): number {
+    let count = 0;
+    const before = this.file.get<Frame>(
+      `SELECT first, count FROM queue_${lane.id} WHERE first <= ? ORDER BY first DESC LIMIT 1`,
+      after,
+    );
+    if (before) count += Math.max(0, Math.min(upto, before.first + before.count - 1) - after);
+    const whole = this.file.get<{ n: number | null }>(
+      `SELECT sum(count) AS n FROM queue_${lane.id} WHERE first > ? AND first + count - 1 <= ?`,
+      after,
+      upto,
+    );
+    count += whole?.n ?? 0;
+    const cut = this.file.get<Frame>(
+      `SELECT first, count FROM queue_${lane.id} WHERE first > ? AND first <= ? AND first + count - 1 > ? LIMIT 1`,
+      after,
+      upto,
+      upto,
+    );
+    return cut ? count + upto - cut.first + 1 : count;
   }
 
   lane(name: string): LaneState {
-    const known = this.#lanes.get(name);
+    const known = this.lanes.get(name);
     if (known) return known;
-    this.#run("INSERT INTO lane (name, settled, kept) VALUES (?, 0, 0)", name);
-    const [{ id }] = this.#all("SELECT id FROM lane WHERE name = ?", name) as { id: number }[];
-    this.#db.exec(
+    this.file.run("INSERT INTO lane (name, settled, written, kept) VALUES (?, 0, 0, 0)", name);
+    const { id } = this.file.get<{ id: number }>("SELECT id FROM lane WHERE name = ?", name)!;
+    this.file.exec(
       `CREATE TABLE queue_${id} (first INTEGER PRIMARY KEY, count INTEGER, crc INTEGER, data BLOB)`,
     );
     const lane: LaneState = {
       id,
       name,
       settled: 0,
+      written: 0,
       kept: 0,
       pending: 0,
+      oldestReceivedAtMs: null,
       grace: [],
       writer: new FrameWriter(),
     };
-    this.#lanes.set(name, lane);
+    this.lanes.set(name, lane);
     return lane;
   }
 
   #route(name: string): number {
     const known = this.#routes.get(name);
     if (known !== undefined) return known;
-    this.#run("INSERT INTO route (name) VALUES (?)", name);
-    const [{ id }] = this.#all("SELECT id FROM route WHERE name = ?", name) as { id: number }[];
+    this.file.run("INSERT INTO route (name) VALUES (?)", name);
+    const { id } = this.file.get<{ id: number }>("SELECT id FROM route WHERE name = ?", name)!;
     this.#routes.set(name, id);
     return id;
   }
 
+  /** Names of routes by their number on disk. */
   routeNames(): Map<number, string> {
     return new Map([...this.#routes].map(([name, id]) => [id, name]));
   }
 
-  /** One transaction for everything in `buffer`. `addresses[i]` is what address number i means. Returns lanes with news. */
-  append(
-    buffer: ArrayBuffer,
-    addresses: readonly { lane: string; route: string }[],
-    dropQos0: boolean,
-  ): TotalCounts {
-    const counts = Object.fromEntries(TOTAL_NAMES.map((name) => [name, 0])) as TotalCounts;
-    const touched = new Set<LaneState>();
-    this.#transaction(() => {
-      const numbers = addresses.map(({ lane, route }) => ({
-        lane: this.lane(lane),
-        route: this.#route(route),
-      }));
-      visitArrivals(buffer, {
-        publish: (it) => this.#take(it, numbers, counts, touched, dropQos0),
-        release: (packetId) => this.#receipts.release(packetId),
-        sessionLost: () => this.#receipts.clear(),
-      });
-      for (const lane of touched) this.#writeFrame(lane);
-      const receipts = this.#receipts.takeJournal();
-      if (receipts.length > 0) {
-        this.#run("INSERT INTO arrival (receipts) VALUES (?)", receipts);
-        this.#receiptCount++;
-      }
-      for (const name of TOTAL_NAMES) this.totals[name] += counts[name];
-      this.#saveState();
-    });
+  /** One fsynced transaction for all arrivals in `buffer`; `addresses[i]` is what address number i means. */
+  append(buffer: ArrayBuffer, addresses: readonly Numbered[], dropQos0: boolean): TotalCounts {
+    const counts = noCounts();
+    this.file.begin();
+    this.enqueue(buffer, addresses, counts, dropQos0);
+    for (const name of Object.keys(counts) as TotalName[]) this.totals[name] += counts[name];
+    const receipts = this.#receipts.takeJournal();
+    if (receipts.length > 0) {
+      this.file.run("INSERT INTO arrival (receipts) VALUES (?)", receipts);
+      this.#pruneReceipts(receipts.length);
+    }
+    this.saveTotals();
+    this.file.commit();
     return counts;
+  }
+
+  /** Puts what is in `buffer` into its queues, inside the open transaction. */
+  enqueue(buffer: ArrayBuffer, addresses: readonly Numbered[], counts: TotalCounts, dropQos0: boolean): void {
+    const numbers = addresses.map(({ lane, route }) => ({
+      lane: this.lane(lane),
+      route: this.#route(route),
+    }));
+    const touched = new Set<LaneState>();
+    visitArrivals(buffer, {
+      publish: (it) => this.#take(it, numbers, counts, touched, dropQos0),
+      release: (packetId) => this.#receipts.release(packetId),
+      sessionLost: () => this.#receipts.clear(),
+    });
+    for (const lane of touched) this.#writeFrame(lane);
   }
 
   #take(
@@ -246,6 +205,7 @@ export class Store {
     for (const address of it.addresses) {
       const { lane, route } = numbers[address];
       touched.add(lane);
+      if (lane.pending + lane.writer.count === 0) lane.oldestReceivedAtMs = it.receivedAtMs;
       lane.writer.add(it, route);
       if (lane.writer.length >= FRAME_BYTES_MAX || lane.writer.count >= FRAME_COUNT_MAX) {
         this.#writeFrame(lane);
@@ -257,7 +217,7 @@ export class Store {
     const { writer } = lane;
     if (writer.count === 0) return;
     const data = writer.bytes;
-    this.#run(
+    this.file.run(
       `INSERT INTO queue_${lane.id} (first, count, crc, data) VALUES (?, ?, ?, ?)`,
       this.#next,
       writer.count,
@@ -269,45 +229,77 @@ export class Store {
     writer.clear();
   }
 
-  /** The oldest frames after what is settled, up to `countMax` deliveries or `bytesMax` bytes, at least one frame. */
-  read(name: string, countMax: number, bytesMax: number): Frames | null {
-    const lane = this.#lanes.get(name);
-    if (!lane || lane.pending === 0) return null;
-    const parts = [];
-    let count = 0, bytes = 0;
-    const statement = this.#prepare(
-      `SELECT first, count, data FROM queue_${lane.id} WHERE first > ? ORDER BY first LIMIT 64`,
+  #receiptBytes = 0;
+
+  /** Every so often, so that it costs nothing each time. What is still open is written down again. */
+  #pruneReceipts(bytes: number): void {
+    this.#receiptBytes += bytes;
+    if (this.#receiptBytes < RECEIPTS_KEPT * 11) return;
+    this.#receiptBytes = 0;
+    this.file.run("DELETE FROM arrival");
+    this.file.run("INSERT INTO arrival (receipts) VALUES (?)", this.#receipts.picture());
+  }
+
+  saveTotals(): void {
+    this.file.run(
+      "INSERT OR REPLACE INTO meta (key, value) VALUES ('totals', ?)",
+      JSON.stringify(this.totals),
     );
-    // A frame that is settled in part begins at or before `settled`.
-    const [partial] = this.#all(
-      `SELECT first, count, data FROM queue_${lane.id} WHERE first <= ? ORDER BY first DESC LIMIT 1`,
+    this.file.run("INSERT OR REPLACE INTO meta (key, value) VALUES ('highest', ?)", this.#next - 1);
+  }
+
+  saveLane(lane: LaneState): void {
+    this.file.run(
+      "UPDATE lane SET settled = ?, written = ?, kept = ? WHERE id = ?",
       lane.settled,
-    ) as { first: number; count: number; data: Uint8Array }[];
-    if (partial && partial.first + partial.count - 1 > lane.settled) {
-      parts.push(partial);
-      count += partial.count;
-      bytes += partial.data.length;
-    }
+      lane.written,
+      lane.kept,
+      lane.id,
+    );
+  }
+
+  /** The oldest frames that are not settled, up to `countMax` deliveries or `bytesMax` bytes, at least one frame. */
+  read(name: string, countMax: number, bytesMax: number): Frames | null {
+    const lane = this.lanes.get(name);
+    if (!lane || lane.pending === 0) return null;
+    const { id, settled, written } = lane;
+    const parts: Frame[] = [];
+    let count = 0, bytes = 0;
+    const take = (frame: Frame) => {
+      if (crc32(frame.data) !== frame.crc) {
+        throw new DamagedFrameError(
+          `messages ${frame.first} to ${frame.first + frame.count - 1} of ${name} are damaged`,
+        );
+      }
+      parts.push(frame);
+      count += frame.count;
+      bytes += frame.data.length;
+    };
+    // A frame that is settled in part begins at or before `settled`.
+    const partial = this.file.get<Frame>(
+      `SELECT first, count, crc, data FROM queue_${id} WHERE first <= ? ORDER BY first DESC LIMIT 1`,
+      settled,
+    );
+    if (partial && partial.first + partial.count - 1 > settled) take(partial);
     for (
-      const row of statement.iterate(lane.settled) as Iterable<
-        { first: number; count: number; data: Uint8Array }
-      >
+      const frame of this.file.iterate<Frame>(
+        `SELECT first, count, crc, data FROM queue_${id} WHERE first > ? ORDER BY first LIMIT 256`,
+        settled,
+      )
     ) {
-      if (parts.length > 0 && (count + row.count > countMax || bytes + row.data.length > bytesMax)) break;
-      parts.push(row);
-      count += row.count;
-      bytes += row.data.length;
+      if (parts.length > 0 && (count + frame.count > countMax || bytes + frame.data.length > bytesMax)) break;
+      take(frame);
     }
-    if (parts.length === 0) return null;
-    const last = parts.at(-1)!.first + parts.at(-1)!.count - 1;
-    const parked = (this.#all(
+    if (partial === undefined || parts[0] !== partial) lane.oldestReceivedAtMs = receivedAtOf(parts[0].data);
+    const { first, count: n } = parts.at(-1)!;
+    const last = first + n - 1;
+    const parked = this.file.all<{ sequence: number }>(
       "SELECT sequence FROM dead WHERE lane = ? AND sequence > ? AND sequence <= ?",
       name,
-      lane.settled,
+      settled,
       last,
-    ) as { sequence: number }[])
-      .map((row) => row.sequence);
-    return { parts, after: lane.settled, last, parked };
+    );
+    return { parts, after: written, settled, last, parked: parked.map((it) => it.sequence) };
   }
 
   settle(
@@ -317,130 +309,38 @@ export class Store {
     dead: readonly StoredLetter[],
     memory: readonly (readonly [string, string | null])[],
   ): void {
-    const lane = this.#lanes.get(name)!;
-    this.#begin();
-    for (const letter of dead) this.#insertLetter(letter);
-    const { changes } = this.#run(
-      "UPDATE dead SET counted = 1 WHERE lane = ? AND sequence <= ? AND counted = 0",
+    const lane = this.lanes.get(name)!;
+    this.file.begin();
+    for (const letter of dead) this.insertLetter(letter);
+    const counted = this.file.run(
+      "UPDATE dead SET counted = 1 WHERE lane = ? AND sequence > ? AND sequence <= ? AND counted = 0",
       name,
+      lane.settled,
       last,
     );
     for (const [key, value] of memory) {
-      if (value === null) this.#run("DELETE FROM memory WHERE key = ?", key);
-      else this.#run("INSERT OR REPLACE INTO memory (key, value) VALUES (?, ?)", key, value);
+      if (value === null) this.file.run("DELETE FROM memory WHERE key = ?", key);
+      else this.file.run("INSERT OR REPLACE INTO memory (key, value) VALUES (?, ?)", key, value);
     }
-    this.#run("UPDATE lane SET settled = ? WHERE id = ?", last, lane.id);
     this.totals.stored += outcome.stored;
     this.totals.filtered += outcome.filtered;
     this.totals.rows += outcome.rows;
-    this.totals.dead += Number(changes);
-    lane.pending -= outcome.stored + outcome.filtered + Number(changes);
-    lane.settled = last;
-    lane.grace.push({ upto: last, untilMs: Date.now() + this.#graceMs });
-    this.#saveState();
+    this.totals.dead += counted;
+    lane.pending -= outcome.stored + outcome.filtered + counted;
+    lane.settled = lane.written = last;
+    lane.grace.push({ upto: last, untilMs: systemClock.now() + this.#graceMs });
+    this.saveLane(lane);
+    this.saveTotals();
   }
 
   park(letters: readonly StoredLetter[]): void {
-    this.#begin();
-    for (const letter of letters) this.#insertLetter(letter);
-    this.flush();
+    this.file.begin();
+    for (const letter of letters) this.insertLetter(letter);
+    this.file.commit();
   }
 
-  keptAfter(name: string): number {
-    return this.#lanes.get(name)!.kept;
-  }
-
-  /** Takes back what was settled after `upto`, as far as it is still on disk. Returns where the lane stands now. */
-  rewind(name: string, upto: number): number {
-    const lane = this.#lanes.get(name)!;
-    const from = Math.min(lane.settled, Math.max(upto, lane.kept));
-    this.#transaction(() => {
-      const again = this.#pendingBetween(lane, from, lane.settled);
-      const [{ n: dead }] = this.#all(
-        "SELECT count(*) AS n FROM dead WHERE lane = ? AND sequence > ? AND counted = 1",
-        name,
-        from,
-      ) as { n: number }[];
-      this.#run("UPDATE dead SET counted = 0 WHERE lane = ? AND sequence > ? AND counted = 1", name, from);
-      this.totals.dead -= dead;
-      // What was filtered then is decided anew; until it is, it counts as stored no more.
-      const stored = Math.min(this.totals.stored, again - dead);
-      this.totals.stored -= stored;
-      this.totals.filtered -= again - dead - stored;
-      lane.pending += again;
-      lane.settled = from;
-      lane.grace = lane.grace.filter((it) => it.upto <= from);
-      this.#run("UPDATE lane SET settled = ? WHERE id = ?", from, lane.id);
-      this.#saveState();
-    });
-    return from;
-  }
-
-  #pendingBetween(lane: LaneState, after: number, upto: number): number {
-    let count = 0;
-    for (
-      const row of this.#all(`SELECT first, count FROM queue_${lane.id} WHERE first <= ?`, upto) as {
-        first: number;
-        count: number;
-      }[]
-    ) {
-      count += Math.max(0, Math.min(upto, row.first + row.count - 1) - Math.max(after, row.first - 1));
-    }
-    return count;
-  }
-
-  /** Everything up to `upto` counts as stored; what comes after goes on under a new identity. */
-  renew(upto: number): string {
-    this.#transaction(() => {
-      for (const lane of this.#lanes.values()) {
-        if (lane.settled < upto) {
-          const done = this.#pendingBetween(lane, lane.settled, upto);
-          const { changes } = this.#run(
-            "UPDATE dead SET counted = 1 WHERE lane = ? AND sequence <= ? AND counted = 0",
-            lane.name,
-            upto,
-          );
-          this.totals.dead += Number(changes);
-          this.totals.stored += done - Number(changes);
-          this.totals.rows += done - Number(changes);
-          lane.pending -= done;
-          lane.settled = upto;
-          this.#run("UPDATE lane SET settled = ? WHERE id = ?", upto, lane.id);
-        }
-      }
-      this.identity = crypto.randomUUID();
-      this.#setMeta("identity", this.identity);
-      this.#saveState();
-    });
-    return this.identity;
-  }
-
-  /** Deletes what is settled and older than the grace period, in small bites; returns true where more is left. */
-  sweep(nowMs: number, countMax: number): boolean {
-    let left = countMax;
-    for (const lane of this.#lanes.values()) {
-      let upto = 0;
-      while (lane.grace.length > 0 && lane.grace[0].untilMs <= nowMs) upto = lane.grace.shift()!.upto;
-      if (upto > lane.kept) {
-        this.#begin();
-        this.#run(`DELETE FROM queue_${lane.id} WHERE first + count - 1 <= ?`, upto);
-        lane.kept = upto;
-        this.#run("UPDATE lane SET kept = ? WHERE id = ?", upto, lane.id);
-        left--;
-      }
-      if (left <= 0) return true;
-    }
-    return false;
-  }
-
-  memory(): [string, string][] {
-    return (this.#all("SELECT key, value FROM memory") as { key: string; value: string }[]).map((
-      row,
-    ) => [row.key, row.value]);
-  }
-
-  #insertLetter(it: StoredLetter): void {
-    this.#run(
+  insertLetter(it: StoredLetter): void {
+    this.file.run(
       `INSERT OR IGNORE INTO dead (lane, sequence, route, received_at, topic, payload, qos, retain, reason, errno)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       ...[
@@ -458,53 +358,24 @@ export class Store {
     );
   }
 
-  /** Commits what `settle` has begun. */
-  flush(): void {
-    if (!this.#dirty) return;
-    this.#dirty = false;
-    this.#run("COMMIT");
-  }
-
-  /** `settle` leaves its transaction open, for the next append to commit with its own. */
-  #begin(): void {
-    if (this.#dirty) return;
-    this.#run("BEGIN IMMEDIATE");
-    this.#dirty = true;
-  }
-
-  #transaction(body: () => void): void {
-    this.#begin();
-    body();
-    this.flush();
-  }
-
-  #saveState(): void {
-    this.#setMeta("totals", JSON.stringify(this.totals));
-    this.#setMeta("highest", this.#next - 1);
-  }
-
-  #setMeta(key: string, value: string | number): void {
-    this.#run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", key, value);
-  }
-
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) this.#statements.set(sql, statement = this.#db.prepare(sql));
-    return statement;
-  }
-
-  // deno-lint-ignore no-explicit-any -- what SQLite binds
-  #run(sql: string, ...values: any[]) {
-    return this.#prepare(sql).run(...values);
-  }
-
-  // deno-lint-ignore no-explicit-any -- what SQLite binds
-  #all(sql: string, ...values: any[]): unknown[] {
-    return this.#prepare(sql).all(...values);
-  }
-
-  close(): void {
-    this.flush();
-    this.#db.close();
+  /** Deletes settled frames whose grace period is over (or all, in need of space), a few at a time. True where more are left. */
+  sweep(inNeed: boolean): boolean {
+    const now = systemClock.now();
+    let left = SWEEP_FRAMES;
+    for (const lane of this.lanes.values()) {
+      let upto = lane.kept;
+      for (const { upto: end, untilMs } of lane.grace) if (inNeed || untilMs <= now) upto = end;
+      if (upto <= lane.kept) continue;
+      this.file.begin();
+      const doomed =
+        `SELECT first FROM queue_${lane.id} WHERE first + count - 1 <= ? ORDER BY first LIMIT ${left}`;
+      const deleted = this.file.run(`DELETE FROM queue_${lane.id} WHERE first IN (${doomed})`, upto);
+      left -= deleted;
+      if (left <= 0) return true;
+      lane.kept = upto;
+      lane.grace = lane.grace.filter((it) => it.upto > upto);
+      this.saveLane(lane);
+    }
+    return false;
   }
 }

@@ -4,49 +4,66 @@
  * The module is both sides: `startWorker` starts it as a worker, and inside that worker it serves. In a bundle
  * `import.meta.url` is the bundle, whose `main` does nothing in a worker, so the same line works there.
  */
-import { GiveUpError, messageOf } from "../errors.ts";
-import { Store, type StoredLetter, type TotalCounts } from "./store.ts";
+import { messageOf } from "../errors.ts";
+import { renew, replay, rewind } from "./changes.ts";
+import { SpoolThread } from "./thread.ts";
+import type { Frames, Numbered, StoredLetter, TotalCounts } from "./stored.ts";
 
 const NAME = "sluice-spool";
-const FLUSH_AFTER_MS = 1_000;
 
 export interface Opened {
-  identity: string;
-  highestAtOpen: number;
-  lanes: string[];
+  readonly identity: string;
+  readonly highestAtOpen: number;
+  readonly lanes: readonly string[];
+  /** What had to be done to open it, for people. */
+  readonly notes: readonly string[];
 }
 
-/** What the main side may ask; each answer comes in order. */
+/** What the main side may ask; answers come in the order of the questions. */
 export type Request =
-  | { op: "open"; path: string; graceMs: number }
-  | { op: "append"; buffer: ArrayBuffer; addresses: { lane: string; route: string }[]; dropQos0: boolean }
+  | { op: "open"; path: string; graceMs: number; bytesMax: number; dropOldest: boolean }
+  | { op: "append"; buffer: ArrayBuffer; addresses: readonly Numbered[]; mayWait: boolean }
   | { op: "read"; lane: string; countMax: number; bytesMax: number }
   | {
     op: "settle";
     lane: string;
     last: number;
     outcome: { stored: number; filtered: number; rows: number };
-    dead: StoredLetter[];
-    memory: (readonly [string, string | null])[];
+    dead: readonly StoredLetter[];
+    memory: readonly (readonly [string, string | null])[];
   }
-  | { op: "park"; letters: StoredLetter[] }
+  | { op: "park"; letters: readonly StoredLetter[] }
   | { op: "rewind"; lane: string; upto: number }
   | { op: "keptAfter"; lane: string }
   | { op: "renew"; upto: number }
   | { op: "memory" }
+  | { op: "replayable" }
+  | { op: "replay"; ids: readonly number[]; buffer: ArrayBuffer; addresses: readonly Numbered[] }
   | { op: "close" };
 
-export type Reply = { id: number; ok: true; value: unknown; picture: Picture } | {
-  id: number;
-  ok: false;
-  error: string;
-  fatal: boolean;
-};
+/** `append` while the spool, or its disk, is full. */
+export interface Full {
+  readonly full: string;
+}
+
+export type ReadAnswer = (Frames & { readonly routes: ReadonlyMap<number, string> }) | null;
+
+/** `fatal`: the promise cannot be kept any more. */
+export type Reply =
+  | { id: number; ok: true; value: unknown; picture: Picture }
+  | { id: number; ok: false; error: string };
 
 /** What the main side shows of the spool. */
 export interface Picture {
-  totals: TotalCounts;
-  lanes: [name: string, pending: number][];
+  readonly totals: TotalCounts;
+  readonly lanes: readonly {
+    readonly name: string;
+    readonly pending: number;
+    readonly oldestReceivedAtMs: number | null;
+  }[];
+  readonly bytes: number;
+  readonly deadLetters: number;
+  readonly bytesWritten: number;
 }
 
 declare const WorkerGlobalScope: unknown;
@@ -55,66 +72,60 @@ export function startWorker(): Worker {
   return new Worker(import.meta.url, { type: "module", name: NAME });
 }
 
-function serve(
-  scope: {
-    postMessage(message: unknown, transfer?: Transferable[]): void;
-    onmessage: ((event: MessageEvent) => void) | null;
-  },
-) {
-  let store: Store;
-  let flushTimer: ReturnType<typeof setTimeout> | undefined;
+interface Scope {
+  postMessage(message: Reply, transfer?: Transferable[]): void;
+  onmessage: ((event: MessageEvent<{ id: number; request: Request }>) => void) | null;
+}
+
+function serve(scope: Scope): void {
+  let thread: SpoolThread;
   const handle = (request: Request): unknown => {
+    if (request.op === "open") {
+      thread = new SpoolThread(request);
+      return thread.opened;
+    }
+    const { store } = thread;
     switch (request.op) {
-      case "open": {
-        store = new Store(request.path, request.graceMs);
-        return {
-          identity: store.identity,
-          highestAtOpen: store.highestAtOpen,
-          lanes: [...store.lanes].map((it) => it.name),
-        } satisfies Opened;
-      }
       case "append":
-        return { counts: store.append(request.buffer, request.addresses, request.dropQos0) };
+        return thread.append(request.buffer, request.addresses, request.mayWait);
       case "read": {
         const frames = store.read(request.lane, request.countMax, request.bytesMax);
-        return frames && { ...frames, routes: store.routeNames() };
+        return frames && { ...frames, routes: store.routeNames() } satisfies ReadAnswer;
       }
       case "settle":
-        store.settle(request.lane, request.last, request.outcome, request.dead, request.memory);
-        flushTimer ??= setTimeout(() => {
-          flushTimer = undefined;
-          store.flush();
-        }, FLUSH_AFTER_MS);
-        return null;
+        return thread.settle(() =>
+          store.settle(request.lane, request.last, request.outcome, request.dead, request.memory)
+        );
       case "park":
-        return store.park(request.letters);
+        return thread.commit(() => store.park(request.letters));
       case "rewind":
-        return store.rewind(request.lane, request.upto);
+        return thread.commit(() => rewind(store, request.lane, request.upto));
       case "keptAfter":
-        return store.keptAfter(request.lane);
+        return store.lanes.get(request.lane)?.kept ?? 0;
       case "renew":
-        return store.renew(request.upto);
+        return thread.commit(() => renew(store, request.upto));
       case "memory":
-        return store.memory();
+        return store.file.all<{ key: string; value: string }>("SELECT key, value FROM memory").map((
+          it,
+        ) => [it.key, it.value]);
+      case "replayable":
+        return store.file.all(
+          "SELECT id, topic, payload, qos, retain, received_at AS receivedAtMs FROM dead WHERE replay = 1 AND counted = 1 LIMIT 500",
+        );
+      case "replay":
+        return thread.commit(() => replay(store, request.ids, request.buffer, request.addresses));
       case "close":
-        clearTimeout(flushTimer);
-        return store.close();
+        return thread.close();
     }
   };
   scope.onmessage = ({ data: { id, request } }) => {
     try {
       const value = handle(request) ?? null;
-      const picture: Picture = {
-        totals: { ...store.totals },
-        lanes: [...store.lanes].map((it) => [it.name, it.pending]),
-      };
-      scope.postMessage({ id, ok: true, value, picture } satisfies Reply);
+      scope.postMessage({ id, ok: true, value, picture: thread.picture() });
     } catch (error) {
-      scope.postMessage(
-        { id, ok: false, error: messageOf(error), fatal: error instanceof GiveUpError } satisfies Reply,
-      );
+      scope.postMessage({ id, ok: false, error: messageOf(error) });
     }
   };
 }
 
-if (typeof WorkerGlobalScope !== "undefined" && self.name === NAME) serve(self as never);
+if (typeof WorkerGlobalScope !== "undefined" && self.name === NAME) serve(self as unknown as Scope);

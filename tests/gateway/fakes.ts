@@ -94,6 +94,10 @@ export class FakeSpool implements Spool {
     return Promise.resolve(new Map());
   }
 
+  ping(): Promise<void> {
+    return Promise.resolve();
+  }
+
   get stats(): SpoolStats {
     return { entries: 0, lanes: {} } as unknown as SpoolStats;
   }

@@ -1,0 +1,56 @@
+/**
+ * Questions to the spool's thread and its answers, in order. An error there ends the gateway: what can be waited for is
+ * an answer, not an error.
+ */
+import { GiveUpError } from "../errors.ts";
+import { noCounts } from "./stored.ts";
+import { type Picture, type Reply, type Request, startWorker } from "./worker.ts";
+
+export class SpoolRpc {
+  readonly #worker = startWorker();
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  readonly #failed = Promise.withResolvers<never>();
+  #lastId = 0;
+  /** As of the last answer. */
+  picture: Picture = { totals: noCounts(), lanes: [], bytes: 0, deadLetters: 0, bytesWritten: 0 };
+
+  constructor() {
+    this.#failed.promise.catch(() => {});
+    this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => {
+      const call = this.#waiting.get(data.id)!;
+      this.#waiting.delete(data.id);
+      if (data.ok) {
+        this.picture = data.picture;
+        call.resolve(data.value);
+      } else {call.reject(
+          new GiveUpError(`the spool cannot keep its promise: ${data.error}`, {
+            hint: "nothing unacknowledged is lost: the broker sends it again",
+          }),
+        );}
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      const error = new GiveUpError(`the spool's thread ended: ${event.message}`);
+      this.#failed.reject(error);
+      for (const call of this.#waiting.values()) call.reject(error);
+      this.#waiting.clear();
+    };
+  }
+
+  /** Rejects when the thread ends by itself. */
+  get failed(): Promise<never> {
+    return this.#failed.promise;
+  }
+
+  call<T>(request: Request, transfer: Transferable[] = []): Promise<T> {
+    const call = Promise.withResolvers<unknown>();
+    const id = ++this.#lastId;
+    this.#waiting.set(id, call);
+    this.#worker.postMessage({ id, request }, transfer);
+    return call.promise as Promise<T>;
+  }
+
+  end(): void {
+    this.#worker.terminate();
+  }
+}
