@@ -7,8 +7,12 @@ import { messageOf, UsageError } from "../errors.ts";
 import { Faults } from "../faults.ts";
 import { Service } from "../gateway/service.ts";
 import { setUpLog } from "../log.ts";
+import { feedWatchdog, openNotifier } from "../systemd.ts";
 import { type Command, CONFIG_OPTION } from "./command.ts";
 import { VERSION } from "./version.ts";
+
+/** A gateway whose loops were not seen to turn for so long is not alive. Twice the longest time that a slow disk takes. */
+const STILL_MS_MAX = 20_000;
 
 export const run: Command = {
   name: "run",
@@ -39,6 +43,15 @@ export const run: Command = {
       );
     };
     Deno.addSignalListener("SIGHUP", reload);
+    using notifier = openNotifier();
+    const summary = () => {
+      const { sentence, totals } = service.snapshot();
+      return `${totals.pending} waiting, ${totals.stored} stored${sentence ? `; ${sentence}` : ""}`;
+    };
+    using _watchdog = feedWatchdog(notifier, () => service.gateway.stillForMs() < STILL_MS_MAX, summary);
+    // Ready means that the spool is open: broker and database may come later.
+    notifier.notify(`READY=1\nSTATUS=${summary()}`);
+    signal.addEventListener("abort", () => notifier.notify("STOPPING=1"), { once: true });
     try {
       await service.run(signal);
     } finally {

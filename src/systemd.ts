@@ -1,0 +1,67 @@
+/**
+ * Talking to the service manager (sd_notify(3)): ready, status, watchdog, stopping. Silent where nobody listens.
+ *
+ * The datagrams come from this process, so that `NotifyAccess=main` lets them through. Needs `--unstable-net`.
+ */
+import { type Clock, systemClock, type Timer } from "./clock.ts";
+
+export interface Notifier extends Disposable {
+  /** False where no service manager listens. */
+  readonly active: boolean;
+  /** `READY=1`, `STATUS=...`, `WATCHDOG=1`, `STOPPING=1`, `RELOADING=1`, one or more lines. */
+  notify(state: string): void;
+  /** How often `WATCHDOG=1` is wanted, in milliseconds; undefined where it is not. */
+  readonly watchdogMs: number | undefined;
+}
+
+/** Reads $NOTIFY_SOCKET, $RUNTIME_DIRECTORY and $WATCHDOG_USEC. */
+export function openNotifier(
+  env: (name: string) => string | undefined = (name) => Deno.env.get(name),
+): Notifier {
+  const path = env("NOTIFY_SOCKET");
+  const watchdogUs = Number(env("WATCHDOG_USEC") ?? 0);
+  const watchdogMs = watchdogUs > 0 ? watchdogUs / 1_000 : undefined;
+  // systemd's own socket is a path; an abstract one (@...) cannot be reached from here.
+  if (!path || !path.startsWith("/")) {
+    return { active: false, notify: () => {}, watchdogMs: undefined, [Symbol.dispose]: () => {} };
+  }
+  const own = `${env("RUNTIME_DIRECTORY") ?? env("TMPDIR") ?? "/tmp"}/sluice-notify-${Deno.pid}.sock`;
+  removeQuietly(own);
+  const socket = Deno.listenDatagram({ transport: "unixpacket", path: own });
+  return {
+    active: true,
+    watchdogMs,
+    notify(state) {
+      void socket.send(new TextEncoder().encode(state), { transport: "unixpacket", path }).catch(() => {});
+    },
+    [Symbol.dispose]() {
+      socket.close();
+      removeQuietly(own);
+    },
+  };
+}
+
+function removeQuietly(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // It was not there.
+  }
+}
+
+/** Feeds the watchdog twice in its period, but only while `alive` says that the loops turn. Never from a bare timer. */
+export function feedWatchdog(
+  notifier: Notifier,
+  alive: () => boolean,
+  status: () => string,
+  clock: Clock = systemClock,
+): Disposable {
+  let timer: Timer | undefined;
+  const everyMs = notifier.watchdogMs === undefined ? 10_000 : notifier.watchdogMs / 2;
+  const tick = () => {
+    if (alive()) notifier.notify(`WATCHDOG=1\nSTATUS=${status()}`);
+    timer = clock.timer(everyMs, tick);
+  };
+  if (notifier.active) tick();
+  return { [Symbol.dispose]: () => timer?.cancel() };
+}

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import type { Clock } from "../../src/clock.ts";
+import { feedWatchdog, openNotifier } from "../../src/systemd.ts";
+import { findProgram } from "../servers/find_program.ts";
+
+const UNIT = new URL("../../config/sluice.service", import.meta.url).pathname;
+const analyze = findProgram("systemd-analyze");
+
+async function run(args: string[]): Promise<{ code: number; text: string }> {
+  const { code, stdout, stderr } = await new Deno.Command("systemd-analyze", {
+    args,
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+}
+
+Deno.test({
+  name: "the unit is one that systemd reads without a complaint",
+  ignore: !analyze,
+  async fn() {
+    // The program is not installed on a test machine; everything else in the unit is real.
+    const dir = await Deno.makeTempDir();
+    const unit = `${dir}/sluice.service`;
+    await Deno.writeTextFile(unit, (await Deno.readTextFile(UNIT)).replace("/usr/bin/sluice", "/bin/true"));
+    const { code, text } = await run(["verify", "--man=no", unit]);
+    await Deno.remove(dir, { recursive: true });
+    assert.equal(code, 0, text);
+    assert.doesNotMatch(text, /sluice\.service/);
+  },
+});
+
+Deno.test({
+  name: "the unit's exposure is 2.0 or better",
+  ignore: !analyze,
+  async fn() {
+    const { code, text } = await run(["security", "--offline=true", "--threshold=20", "--no-pager", UNIT]);
+    assert.equal(code, 0, text);
+    const exposure = Number(/exposure level for sluice\.service: ([\d.]+)/.exec(text)?.[1]);
+    assert.ok(exposure <= 2, `exposure ${exposure}`);
+  },
+});
+
+async function withManager(
+  test: (path: string, received: () => Promise<string>, dir: string) => Promise<void>,
+): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  const manager = Deno.listenDatagram({ transport: "unixpacket", path: `${dir}/notify.sock` });
+  try {
+    await test(`${dir}/notify.sock`, async () => new TextDecoder().decode((await manager.receive())[0]), dir);
+  } finally {
+    manager.close();
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test("the service manager hears what is notified", async () => {
+  await withManager(async (path, received, dir) => {
+    const env: Record<string, string> = {
+      NOTIFY_SOCKET: path,
+      RUNTIME_DIRECTORY: dir,
+      WATCHDOG_USEC: "30000000",
+    };
+    using notifier = openNotifier((name) => env[name]);
+    assert.equal(notifier.watchdogMs, 30_000);
+    notifier.notify("READY=1\nSTATUS=all is well");
+    assert.equal(await received(), "READY=1\nSTATUS=all is well");
+  });
+});
+
+Deno.test("without a service manager nothing is sent and nothing fails", () => {
+  using notifier = openNotifier(() => undefined);
+  assert.equal(notifier.active, false);
+  notifier.notify("READY=1");
+});
+
+Deno.test("the watchdog is fed only while the loops turn", async () => {
+  await withManager(async (path, received, dir) => {
+    const env: Record<string, string> = {
+      NOTIFY_SOCKET: path,
+      RUNTIME_DIRECTORY: dir,
+      WATCHDOG_USEC: "2000000",
+    };
+    using notifier = openNotifier((name) => env[name]);
+    const ticks: { delayMs: number; callback: () => void }[] = [];
+    const clock: Clock = {
+      now: () => 0,
+      wallMs: () => 0,
+      timer: (delayMs, callback) => (ticks.push({ delayMs, callback }), { cancel() {} }),
+    };
+    let alive = true;
+    using _feeding = feedWatchdog(notifier, () => alive, () => "2 waiting", clock);
+    assert.equal(await received(), "WATCHDOG=1\nSTATUS=2 waiting");
+    assert.equal(ticks[0].delayMs, 1_000);
+    alive = false;
+    ticks[0].callback();
+    alive = true;
+    ticks[1].callback();
+    notifier.notify("STOPPING=1");
+    assert.equal(await received(), "WATCHDOG=1\nSTATUS=2 waiting");
+    assert.equal(await received(), "STOPPING=1");
+  });
+});
