@@ -7,6 +7,7 @@ import { formatFinding } from "../config/finding.ts";
 import { WrongConfigurationError } from "../config/load.ts";
 import { ConfigurationError, messageOf, SluiceError, UnreachableError, UsageError } from "../errors.ts";
 import type { Command, Io, ParseOptions } from "./command.ts";
+import { check } from "./check.ts";
 import { completion } from "./completion.ts";
 import { ddl } from "./ddl.ts";
 import { demo } from "./demo.ts";
@@ -19,6 +20,7 @@ import { VERSION } from "./version.ts";
 /** In the order of the overview. */
 export const COMMANDS: readonly Command[] = [
   run,
+  check,
   demo,
   explainCommand,
   status,

@@ -243,6 +243,21 @@ class Reader {
   }
 }
 
+/** Where a key's value, or the nearest one above that exists, lies in a file that was read without an error. */
+export function placeInFile(source: string, path: Path): { offset: number; length: number } {
+  const root = parseTree(source, [], { allowTrailingComma: true })!;
+  for (let length = path.length; length > 0; length--) {
+    const node = findNodeAtLocation(root, path.slice(0, length) as (string | number)[]);
+    if (node) {
+      return {
+        offset: node.offset,
+        length: source.slice(node.offset, node.offset + node.length).split("\n")[0].length,
+      };
+    }
+  }
+  return { offset: root.offset, length: 1 };
+}
+
 /** A route of the wrong shape has been reported already. */
 function problemsOf(route: RouteOptions): ReturnType<typeof validateRoute> {
   try {

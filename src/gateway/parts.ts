@@ -7,6 +7,8 @@ import type { Config } from "../config/schema.ts";
 import type { Router, Sink } from "../contracts.ts";
 import { ConfigurationError } from "../errors.ts";
 import type { Faults } from "../faults.ts";
+import type { BrokerOptions } from "../mqtt/broker_options.ts";
+import { probe, type ProbeResult } from "../mqtt/probe.ts";
 import { type MqttSource, openSource, type SourceEvent } from "../mqtt/source.ts";
 import { databaseAddress } from "../mysql/address.ts";
 import type { MysqlSettings } from "../mysql/connect.ts";
@@ -49,20 +51,33 @@ export async function openSourceOf(
   const { broker, spool } = config;
   const file = `${spool.path}.subscriptions`;
   return openSource({
-    url: broker.url,
+    ...brokerOptions(config),
     clientId: broker.clientId,
-    username: broker.username,
-    password: broker.password ? () => broker.password!.read() : undefined,
-    version: broker.version as 4 | 5,
     sessionExpirySec: Math.floor(broker.sessionExpiry / 1_000),
-    keepaliveMs: broker.keepalive,
-    tls: broker.tls && { ...pems(broker.tls), verify: broker.tls.verify },
     lingerMs: spool.linger,
     filters,
     previousFilters: await readLines(file),
     onSubscribed: (granted) => void Deno.writeTextFile(file, granted.join("\n")).catch(() => {}),
     onEvent: (event) => report(event, faults),
   });
+}
+
+/** How to reach and log in to the broker; also for `check`. */
+function brokerOptions({ broker }: Config): BrokerOptions {
+  return {
+    url: broker.url,
+    username: broker.username,
+    password: broker.password ? () => broker.password!.read() : undefined,
+    version: broker.version as 4 | 5,
+    keepaliveMs: broker.keepalive,
+    tls: broker.tls && { ...pems(broker.tls), verify: broker.tls.verify },
+  };
+}
+
+/** Tries log-in and subscriptions without disturbing the gateway's session. */
+export function probeOf(config: Config, signal: AbortSignal): Promise<ProbeResult> {
+  const { filters } = routerOf(config, new Map());
+  return probe({ ...brokerOptions(config), filters }, signal);
 }
 
 /** Certificates are read at each connect, so that a renewed one is taken. */
