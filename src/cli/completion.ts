@@ -1,4 +1,6 @@
-/** `sluice completion SHELL`: a completion script for bash, zsh or fish. */
+/**
+ * `sluice completion SHELL`: a completion script for bash, zsh or fish.
+ */
 import { UsageError } from "../errors.ts";
 import type { Command } from "./command.ts";
 

@@ -1,4 +1,6 @@
-/** `sluice ddl`: the tables that the routes need, as SQL. Talks to nobody. */
+/**
+ * `sluice ddl`: the tables that the routes need, as SQL. Talks to nobody.
+ */
 import { loadConfig } from "../config/load.ts";
 import { UsageError } from "../errors.ts";
 import { createTableSql, LEDGER_SQL } from "../mysql/ddl.ts";

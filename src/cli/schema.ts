@@ -1,4 +1,6 @@
-/** `sluice schema`: the JSON Schema of the configuration, for editors. */
+/**
+ * `sluice schema`: the JSON Schema of the configuration, for editors.
+ */
 import type { Command } from "./command.ts";
 
 export const schema: Command = {

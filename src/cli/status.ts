@@ -1,4 +1,6 @@
-/** `sluice status`: asks the running gateway. */
+/**
+ * `sluice status`: asks the running gateway, over HTTP or its unix socket.
+ */
 import { loadConfig } from "../config/load.ts";
 import { messageOf, UnreachableError } from "../errors.ts";
 import { listenOf } from "../gateway/service.ts";

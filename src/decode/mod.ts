@@ -2,7 +2,6 @@
  * The payload formats, by name. A decoder is a pure function from bytes to a value; what it cannot read it refuses
  * with an `UnreadableError` that says where and why.
  */
-import type { DecoderName } from "../route/options.ts";
 import { decodeAuto } from "./auto.ts";
 import { decodeJson } from "./json.ts";
 import { decodeNumber } from "./number.ts";
@@ -12,7 +11,7 @@ export { UnreadableError } from "./unreadable_error.ts";
 
 export type Decoder = (payload: Uint8Array) => unknown;
 
-export const DECODER: Readonly<Partial<Record<DecoderName, Decoder>>> = {
+export const DECODER: Readonly<Record<string, Decoder>> = {
   json: decodeJson,
   number: decodeNumber,
   text: decodeText,

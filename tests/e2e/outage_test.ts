@@ -2,10 +2,10 @@
  * What a person sees when services come, go and come back: the program against real servers, without looking inside.
  */
 import assert from "node:assert/strict";
-import type { Database } from "../servers/database.ts";
+import type { Database, Flavour } from "../servers/database.ts";
 import { freePort } from "../servers/free_port.ts";
 import { type Mosquitto, startMosquitto } from "../servers/mosquitto.ts";
-import { eachDatabase, START, testWith } from "../servers/needs.ts";
+import { eachDatabase, START, type StartDatabase, testWith } from "../servers/needs.ts";
 import { openPublisher, publish, type Publisher } from "../servers/publisher.ts";
 import { checkSums, Sluice } from "./sluice.ts";
 
@@ -91,9 +91,9 @@ async function drop(response: Response): Promise<Response> {
   return response;
 }
 
-eachDatabase((flavour, start) => {
+/** One test for each flavour. */
+function killedDatabase(flavour: Flavour, start: StartDatabase): void {
   const needs = ["mosquitto", flavour] as const;
-
   testWith(needs, `${flavour} may be killed and started again in the middle of everything`, async () => {
     await using broker = await startMosquitto();
     await using database = await start();
@@ -118,7 +118,11 @@ eachDatabase((flavour, start) => {
       `an outage is told in a few lines, not in ${lines.length}:\n${lines.join("\n")}`,
     );
   });
+}
 
+/** One test for each flavour. */
+function badMessages(flavour: Flavour, start: StartDatabase): void {
+  const needs = ["mosquitto", flavour] as const;
   testWith(
     needs,
     `a bad payload and a row that ${flavour} refuses become dead letters, their neighbours are stored`,
@@ -142,7 +146,11 @@ eachDatabase((flavour, start) => {
       assert.deepEqual(await numbers(database, name), upTo(100));
     },
   );
+}
 
+/** One test for each flavour. */
+function sigterm(flavour: Flavour, start: StartDatabase): void {
+  const needs = ["mosquitto", flavour] as const;
   testWith(
     needs,
     `SIGTERM under load ends the program cleanly, and ${flavour} has everything after the next start`,
@@ -165,7 +173,11 @@ eachDatabase((flavour, start) => {
       assert.deepEqual(await numbers(database, name), upTo(count));
     },
   );
+}
 
+/** One test for each flavour. */
+function kill9(flavour: Flavour, start: StartDatabase): void {
+  const needs = ["mosquitto", flavour] as const;
   testWith(needs, `kill -9 of the program loses and doubles nothing in ${flavour}`, async () => {
     await using broker = await startMosquitto();
     await using database = await start();
@@ -184,6 +196,13 @@ eachDatabase((flavour, start) => {
     checkSums(await sluice.until("everything to be stored", ({ totals }) => totals.stored === count));
     assert.deepEqual(await numbers(database, name), upTo(count));
   });
+}
+
+eachDatabase((flavour, start) => {
+  killedDatabase(flavour, start);
+  badMessages(flavour, start);
+  sigterm(flavour, start);
+  kill9(flavour, start);
 });
 
 testWith(["mosquitto", "mariadb"], "the broker may be stopped and started again", async () => {
