@@ -90,13 +90,25 @@ class Reader {
   read(): Config | undefined {
     const errors: ParseError[] = [];
     this.#root = parseTree(this.source, errors, { allowTrailingComma: true });
-    for (const { error, offset, length } of errors.slice(0, 5)) {
+    // The first one is where it went wrong; the others mostly follow from it.
+    for (const { error, offset, length } of errors.slice(0, 1)) {
       const words = printParseErrorCode(error).replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
       this.#report("error", "syntax", `not JSON: ${words}`, offset, Math.max(1, length));
     }
     if (errors.length > 0) return undefined;
     if (!this.#root) {
       return void this.#report("error", "syntax", "the file is empty: expected a JSON object", 0, 1);
+    }
+    if (this.#root.type !== "object") {
+      return void this.#report(
+        "error",
+        "syntax",
+        `expected a JSON object in braces, here is ${
+          this.#root.type === "array" ? "an array" : `a ${this.#root.type}`
+        }`,
+        this.#root.offset,
+        1,
+      );
     }
     const result = v.safeParse(configSchema, valueOf(this.#root), { abortPipeEarly: true });
     if (!result.success) { for (const issue of result.issues) this.#issue(issue); }
@@ -169,8 +181,9 @@ class Reader {
     attempt(["database", "url"], databaseAddress);
   }
 
-  #issue(issue: v.BaseIssue<unknown>): void {
-    const path = (issue.path ?? []).map((it) => it.key as string | number);
+  /** `above`: the path of the union that the issue was found in. */
+  #issue(issue: v.BaseIssue<unknown>, above: Path = []): void {
+    const path = [...above, ...(issue.path ?? []).map((it) => it.key as string | number)];
     const key = path.at(-1);
     if (issue.type === "strict_object" && issue.expected === "never") {
       const parent = path.slice(0, -1);
@@ -187,7 +200,7 @@ class Reader {
         path.slice(0, -1),
       );
     } else if (issue.type === "union" && issue.issues) {
-      for (const inner of deepest(issue)) this.#issue(inner);
+      this.#union(issue, path);
     } else {
       const expected = issue.expected
         ? `expected ${issue.expected.replaceAll("|", "or")}, here is ${issue.received}`
@@ -202,6 +215,27 @@ class Reader {
         fix: similar ? `did you mean "${similar}"?` : undefined,
       });
     }
+  }
+
+  /** A union fails in all its branches: the one that came furthest was meant, unless several did. */
+  #union(issue: v.BaseIssue<unknown>, path: Path): void {
+    const depth = (it: v.BaseIssue<unknown>) => it.path?.length ?? 0;
+    const most = Math.max(...issue.issues!.map(depth));
+    const furthest = issue.issues!.filter((it) => depth(it) === most);
+    const missing = furthest.filter((it) => it.type === "strict_object" && it.received === "undefined").map((
+      it,
+    ) => it.path!.at(-1)!.key);
+    if (missing.length > 1) {
+      const keys = missing.map((key) => `{ "${key}": ... }`).join(" or ");
+      this.#at("error", "wrong-value", `${place(path)}: expected a text or ${keys}`, path);
+    } else if (most === 0) {
+      this.#at(
+        "error",
+        "wrong-value",
+        `${place(path)}: expected ${String(issue.expected).replaceAll("|", "or")}, here is ${issue.received}`,
+        path,
+      );
+    } else for (const inner of furthest) this.#issue(inner, path);
   }
 
   /** Reports at the node of `path`, or at the nearest one above that exists. */
@@ -287,17 +321,6 @@ const place = (path: Path) =>
   path.length === 0
     ? "the configuration"
     : path.map((it, i) => typeof it === "number" ? `[${it}]` : i === 0 ? it : `.${it}`).join("");
-
-/** A union fails in all its branches; the one that came furthest is what was meant. */
-function deepest(issue: v.BaseIssue<unknown>): v.BaseIssue<unknown>[] {
-  const depth = (it: v.BaseIssue<unknown>) => it.path?.length ?? 0;
-  const most = Math.max(...issue.issues!.map(depth));
-  const chosen = issue.issues!.filter((it) => depth(it) === most);
-  if (most === depth(issue) || most === 0) {
-    return [{ ...issue, issues: undefined, type: "value" } as unknown as v.BaseIssue<unknown>];
-  }
-  return chosen;
-}
 
 function expectedValues(issue: v.BaseIssue<unknown>): string[] {
   return [...(issue.expected ?? "").matchAll(/"([^"]+)"/g)].map(([, name]) => name);
