@@ -265,6 +265,10 @@ class Reader {
     length: number,
     fix?: string,
   ): void {
+    const { line } = placeOf(this.source, offset);
+    if (code === "route" && this.findings.some((it) => it.line === line && it.message.endsWith(message))) {
+      return;
+    }
     this.findings.push({
       severity,
       code,
