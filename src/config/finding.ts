@@ -25,6 +25,17 @@ export function placeOf(source: string, offset: number): { line: number; column:
   return { line: before.split("\n").length, column: [...before.slice(lineStart)].length + 1 };
 }
 
+/** A line of the file without its secrets: passwords in URLs, and values of password and token. Its length stays. */
+function withoutSecrets(line: string): string {
+  const hidden = (text: string) => "*".repeat(text.length);
+  return line
+    .replace(/(:\/\/[^:@/\s"]*:)([^@\s"]+)(?=@)/g, (_, before, secret) => before + hidden(secret))
+    .replace(
+      /("(?:password|token)"\s*:\s*")((?:[^"\\]|\\.)*)/g,
+      (_, before, secret) => before + hidden(secret),
+    );
+}
+
 const WIDTH_MAX = 100;
 
 /** The finding with a frame of the source around it. `colour` only where a terminal will show it. */
@@ -43,7 +54,8 @@ export function formatFinding(finding: Finding, source: string | undefined, colo
   if (text !== undefined) {
     const margin = " ".repeat(String(line).length);
     const from = Math.max(0, column - 1 - WIDTH_MAX / 2);
-    const shown = [...text.replaceAll("\t", " ")].slice(from, from + WIDTH_MAX).join("").trimEnd();
+    const shown = [...withoutSecrets(text).replaceAll("\t", " ")].slice(from, from + WIDTH_MAX).join("")
+      .trimEnd();
     const carets = "^".repeat(Math.max(1, Math.min(length, [...shown].length - (column - 1 - from))));
     lines.push(
       `${margin} |`,

@@ -41,6 +41,18 @@ const MISTAKES: Record<string, string> = {
   "several at once": withRoute(`{ "topic": "a/+/{b", "tabel": "t", "decode": "jsn" }`),
 };
 
+Deno.test("no frame shows a password", () => {
+  const text =
+    `{ "broker": { "url": "mqtt://a:hush-hush@h", "password": "hush-hush", "colour": 1 }, "database": { "url": "mysql://b:hush-hush@h" } }`;
+  try {
+    parseConfig(text, "sluice.json");
+  } catch (error) {
+    const { findings, source } = error as WrongConfigurationError;
+    assert.equal(findings.length, 2);
+    assert.doesNotMatch(findings.map((it) => formatFinding(it, source)).join("\n"), /hush/);
+  }
+});
+
 for (const [name, text] of Object.entries(MISTAKES)) {
   Deno.test(`a configuration with the mistake "${name}" is refused with a message that helps`, async () => {
     let message = "";
