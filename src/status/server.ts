@@ -3,7 +3,9 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import { metricsText } from "./metrics.ts";
-import page from "./page.html" with { type: "text" };
+import css from "./page/page.css" with { type: "text" };
+import page from "./page/page.html" with { type: "text" };
+import script from "./page/page.js" with { type: "text" };
 import type { StatusSnapshot } from "./snapshot.ts";
 
 export interface StatusOptions {
@@ -26,6 +28,15 @@ const json = (value: unknown, status = 200) =>
   });
 const text = (body: string, status = 200) =>
   new Response(body, { status, headers: { ...HEADERS, "content-type": "text/plain; charset=utf-8" } });
+
+const asset = (body: string, type: string) =>
+  new Response(body, {
+    headers: {
+      ...HEADERS,
+      "content-type": `${type}; charset=utf-8`,
+      "content-security-policy": "default-src 'self'",
+    },
+  });
 
 /** What keeps the gateway from being ready; empty where nothing does. */
 export function notReady({ broker, database, spool }: StatusSnapshot): string[] {
@@ -50,13 +61,11 @@ export async function startStatus({ listen, token, snapshot }: StatusOptions): P
     if (request.method !== "GET" && request.method !== "HEAD") return text("read-only\n", 405);
     switch (url.pathname) {
       case "/":
-        return new Response(page, {
-          headers: {
-            ...HEADERS,
-            "content-type": "text/html; charset=utf-8",
-            "content-security-policy": "default-src 'self' 'unsafe-inline'",
-          },
-        });
+        return asset(page, "text/html");
+      case "/page.css":
+        return asset(css, "text/css");
+      case "/page.js":
+        return asset(script, "text/javascript");
       case "/status.json":
         return json(snapshot());
       case "/healthz":
