@@ -9,7 +9,19 @@ import { decodeText } from "./text.ts";
 
 export { UnreadableError } from "./unreadable_error.ts";
 
-export type Decoder = (payload: Uint8Array) => unknown;
+/** What earlier messages left behind: texts by key, kept over restarts. A `Map` will do. */
+export interface Memory {
+  get(key: string): string | undefined;
+  set(key: string, value: string): unknown;
+}
+
+/** What a decoder may look at besides the payload. Without it, nothing is known and nothing is remembered. */
+export interface Context {
+  readonly topic: string;
+  readonly memory: Memory;
+}
+
+export type Decoder = (payload: Uint8Array, context?: Context) => unknown;
 
 export const DECODER: Readonly<Record<string, Decoder>> = {
   json: decodeJson,

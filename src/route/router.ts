@@ -5,10 +5,11 @@
  * ten thousand. A payload that cannot be read or does not fit is a dead letter with its reason; nothing is thrown.
  */
 import type { Decoded, Router } from "../contracts.ts";
-import { DECODER, type Decoder } from "../decode/mod.ts";
+import { DECODER, type Decoder, type Memory } from "../decode/mod.ts";
 import type { Address, DeadLetter, Delivery, Row, Shape, SqlValue } from "../message.ts";
 import { type Column, compileColumn } from "./column.ts";
 import { disjointFilters } from "./filters.ts";
+import { RouteMemories } from "./memory.ts";
 import type { RouteOptions } from "./options.ts";
 import { matchPattern, parsePattern, type TopicPattern } from "./pattern.ts";
 
@@ -33,6 +34,7 @@ interface Route {
   readonly pattern: TopicPattern;
   readonly table: string;
   readonly decode: Decoder;
+  readonly memory: Memory;
   readonly columns: readonly Column[];
   readonly skipRetained: boolean;
   readonly onDuplicateKey: Shape["onDuplicateKey"];
@@ -45,23 +47,25 @@ interface Target {
   readonly shape: Shape;
 }
 
-export function createRouter({ routes, gateway }: RouterOptions): Router {
-  return new CompiledRouter(routes, gateway);
+export function createRouter({ routes, gateway, memory }: RouterOptions): Router {
+  return new CompiledRouter(routes, gateway, new RouteMemories(memory));
 }
 
 class CompiledRouter implements Router {
   readonly filters: readonly string[];
   readonly #routes = new Map<string, Route>();
   readonly #gateway: string;
+  readonly #memories: RouteMemories;
   readonly #exact = new Map<string, Route[]>();
   readonly #wild: Route[] = [];
   readonly #addresses = new Map<string, readonly Address[]>();
   readonly #targets = new Map<string, Target>();
 
-  constructor(routes: readonly RouteOptions[], gateway: string) {
+  constructor(routes: readonly RouteOptions[], gateway: string, memories: RouteMemories) {
     this.#gateway = gateway;
+    this.#memories = memories;
     for (const options of routes) {
-      const route = compile(options, this.#routes);
+      const route = compile(options, this.#routes, memories);
       this.#routes.set(route.id, route);
       if (route.pattern.levels.every((it) => it.kind === "literal")) {
         const list = this.#exact.get(route.pattern.text) ?? [];
@@ -137,16 +141,21 @@ class CompiledRouter implements Router {
         }
       }
     }
-    return { rows, dead, filtered, memory: [] };
+    return { rows, dead, filtered, memory: this.#memories.changes() };
   }
 
   #values(route: Route, { levels }: Target, delivery: Delivery): SqlValue[] {
-    const source = { delivery, levels, payload: route.decode(delivery.payload), gateway: this.#gateway };
+    const payload = route.decode(delivery.payload, { topic: delivery.topic, memory: route.memory });
+    const source = { delivery, levels, payload, gateway: this.#gateway };
     return route.columns.map((column) => column.read(source));
   }
 }
 
-function compile(options: RouteOptions, others: ReadonlyMap<string, unknown>): Route {
+function compile(
+  options: RouteOptions,
+  others: ReadonlyMap<string, unknown>,
+  memories: RouteMemories,
+): Route {
   const pattern = parsePattern(options.topic!);
   const base = `${options.topic} -> ${options.table}`;
   let id = base;
@@ -156,6 +165,7 @@ function compile(options: RouteOptions, others: ReadonlyMap<string, unknown>): R
     pattern,
     table: options.table!,
     decode: DECODER[options.decode ?? "auto"]!,
+    memory: memories.of(id),
     columns: Object.entries(options.columns ?? DEFAULT_COLUMNS).map(([name, column]) =>
       compileColumn(name, column, pattern.names)
     ),
@@ -177,7 +187,7 @@ function tableName(template: string, levels: Readonly<Record<string, string>>): 
 export function shapesOf(routes: readonly RouteOptions[]): Shape[] {
   const others = new Map<string, Route>();
   return routes.map((options) => {
-    const route = compile(options, others);
+    const route = compile(options, others, new RouteMemories());
     others.set(route.id, route);
     return {
       table: route.table,
