@@ -1,36 +1,62 @@
 /**
- * Paths into a payload: `$`, `$.a.b`, `$["switch:0"].apower`, `$.list[0].x`. Compiled once; missing is undefined.
+ * Paths into a payload: `$`, `$.a.b`, `$["switch:0"].apower`, `$.list[0].x`, `$.params.*`. Compiled once; missing is
+ * undefined.
  *
- * Only own properties are seen, so that a key like `__proto__` is a key like any other.
+ * Only own properties are seen, so that a key like `__proto__` is a key like any other. There are no filters and no
+ * search through all depths: that is what expressions are for.
  */
 export type Reader = (payload: unknown) => unknown;
 
-const STEP = /\.([A-Za-z_$][\w$-]*)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]|\['((?:[^'\\]|\\.)*)'\]/y;
+/** What a path with wildcards leads to, and the keys that the wildcards stand for, joined by a point if several. */
+export interface Match {
+  readonly key: string | number;
+  readonly value: unknown;
+}
 
-/** The keys of a path. Throws `TypeError` that points at what cannot be read. */
-export function parsePath(text: string): (string | number)[] {
+/** A step to all that an array or an object holds. */
+const ALL = Symbol("*");
+type Step = string | number | typeof ALL;
+
+const STEP =
+  /\.([\p{L}_$][\p{L}\p{N}_$-]*)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]|\['((?:[^'\\]|\\.)*)'\]|(\.\*|\[\*\])/uy;
+
+/** Reads a path. Throws `TypeError` that points at what cannot be read. */
+function parsePath(text: string): Step[] {
   if (!text.startsWith("$")) throw new TypeError(`the path "${text}" must begin with $`);
-  const keys: (string | number)[] = [];
+  const steps: Step[] = [];
   STEP.lastIndex = 1;
   while (STEP.lastIndex < text.length) {
     const at = STEP.lastIndex;
-    const step = STEP.exec(text);
-    if (!step) {
+    const match = STEP.exec(text);
+    const step = match && stepOf(match);
+    if (step === null || step === undefined) {
       throw new TypeError(
-        `the path "${text}" cannot be read from "${text.slice(at)}" on: write $.key, $["any key"] or $[0]`,
+        `the path "${text}" cannot be read from "${
+          text.slice(at)
+        }" on: write $.key, $["any key"], $[0] or $.*`,
       );
     }
-    keys.push(
-      step[1] ??
-        (step[2] !== undefined ? Number(step[2]) : step[3] !== undefined ? JSON.parse(step[3]) : step[4]),
-    );
+    steps.push(step);
   }
-  return keys;
+  return steps;
 }
 
+function stepOf([, name, index, quoted, single, all]: RegExpExecArray): Step | undefined {
+  if (all !== undefined) return ALL;
+  if (name !== undefined) return name;
+  if (index !== undefined) return Number(index);
+  try {
+    return quoted !== undefined ? JSON.parse(quoted) : single.replace(/\\(.)/gs, "$1");
+  } catch {
+    return undefined;
+  }
+}
+
+/** A path as a reader. With wildcards it reads an array of all that they lead to. */
 export function compilePath(text: string): Reader {
-  const keys = parsePath(text);
-  if (keys.length === 0) return (payload) => payload;
+  const steps = parsePath(text);
+  if (steps.includes(ALL)) return (payload) => matchesOf(payload, steps)?.map((it) => it.value);
+  const keys = steps as (string | number)[];
   if (keys.length === 1) {
     const [key] = keys;
     return (payload) => step(payload, key);
@@ -42,7 +68,43 @@ export function compilePath(text: string): Reader {
   };
 }
 
+/** What a path with wildcards leads to, with the keys; undefined for a path without. */
+export function compileWildcard(text: string): ((payload: unknown) => readonly Match[]) | undefined {
+  const steps = parsePath(text);
+  return steps.includes(ALL) ? (payload) => matchesOf(payload, steps) ?? [] : undefined;
+}
+
+/** All elements of an array or all properties of an object; undefined where it is neither. */
+export function entriesOf(value: unknown): Match[] | undefined {
+  if (Array.isArray(value)) return value.map((inner, key) => ({ key, value: inner }));
+  if (value === null || typeof value !== "object" || value instanceof Uint8Array) return undefined;
+  return Object.entries(value).map(([key, inner]) => ({ key, value: inner }));
+}
+
+/** Undefined where the first wildcard meets nothing that holds anything. */
+function matchesOf(payload: unknown, steps: readonly Step[]): Match[] | undefined {
+  let found: Match[] | undefined = [{ key: "", value: payload }];
+  let wildcards = 0;
+  for (const each of steps) {
+    if (each !== ALL) {
+      found = found.flatMap(({ key, value }) => {
+        const inner = step(value, each);
+        return inner === undefined ? [] : [{ key, value: inner }];
+      });
+      continue;
+    }
+    const first = wildcards++ === 0;
+    const held: (Match[] | undefined)[] = found.map(({ key, value }) =>
+      entriesOf(value)?.map((it) => first ? it : { key: `${key}.${it.key}`, value: it.value })
+    );
+    if (first && held[0] === undefined) return undefined;
+    found = held.flatMap((it) => it ?? []);
+  }
+  return found;
+}
+
 function step(value: unknown, key: string | number): unknown {
-  if (value === null || typeof value !== "object" || !Object.hasOwn(value, key)) return undefined;
+  if (value === null || typeof value !== "object") return undefined;
+  if (!Object.hasOwn(value, key) || (Array.isArray(value) && typeof key === "string")) return undefined;
   return (value as Record<string | number, unknown>)[key];
 }

@@ -54,7 +54,7 @@ export function matchPattern(
 ): Record<string, string> | null {
   // A wildcard at the beginning does not match topics that begin with $ (MQTT 5 section 4.7.2).
   if (levels[0].kind !== "literal" && topicLevels[0].startsWith("$")) return null;
-  const values: Record<string, string> = {};
+  const values: Record<string, string> = Object.create(null);
   for (let i = 0; i < levels.length; i++) {
     const level = levels[i];
     if (level.kind === "rest") {

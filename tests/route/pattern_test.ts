@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { matchPattern, parsePattern } from "../../src/route/pattern.ts";
+import { filters, matchesFilter, topics } from "./topics.ts";
+
+Deno.test("a pattern matches the topics that its filter matches in MQTT", () => {
+  fc.assert(
+    fc.property(filters, topics, (filter, topic) => {
+      const matched = matchPattern(parsePattern(filter), topic.split("/")) !== null;
+      assert.equal(matched, matchesFilter(filter, topic), `${filter} and ${topic}`);
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
+Deno.test("each placeholder stands for its level, and the topic can be written from them", () => {
+  fc.assert(fc.property(topics, fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }), (topic, named) => {
+    fc.pre(!topic.startsWith("$"));
+    const levels = topic.split("/");
+    const pattern = parsePattern(levels.map((it, i) => named[i] ? `{l${i}}` : it).join("/"));
+    const values = matchPattern(pattern, levels)!;
+    assert.deepEqual(
+      { ...values },
+      Object.fromEntries(levels.flatMap((it, i) => named[i] ? [[`l${i}`, it]] : [])),
+    );
+    assert.ok(matchesFilter(pattern.filter, topic));
+  }));
+});
+
+Deno.test("a rest with a name takes one level or more, # none or more", () => {
+  const named = parsePattern("home/{path...}");
+  assert.equal(named.filter, "home/#");
+  assert.equal(matchPattern(named, ["home"]), null);
+  assert.deepEqual({ ...matchPattern(named, ["home", "a", "b"]) }, { path: "a/b" });
+  assert.ok(matchPattern(parsePattern("home/#"), ["home"]));
+});
+
+Deno.test("a placeholder may be called anything that is a name", () => {
+  const values = matchPattern(parsePattern("{__proto__}/{constructor}"), ["a", "b"])!;
+  assert.equal(Object.hasOwn(values, "__proto__") && values["__proto__"], "a");
+  assert.equal(values["constructor"], "b");
+});
+
+Deno.test("a pattern that cannot be is refused with what is wrong", () => {
+  const refusals: [string, RegExp][] = [
+    ["", /must not be empty/],
+    ["a/\0", /NUL/],
+    ["#/a", /must be its last level/],
+    ["{rest...}/a", /must be its last level/],
+    ["a/b+", /neither a text nor one placeholder/],
+    ["a/x{room}", /takes a whole level/],
+    ["a/{room", /takes a whole level/],
+    ["{a}/{a}", /\{a\} occurs twice/],
+  ];
+  for (const [text, message] of refusals) assert.throws(() => parsePattern(text), message);
+});
