@@ -1,9 +1,10 @@
 /**
- * What happens to a spool rarely: it is taken back, given a new identity, robbed of its oldest, or a dead letter is
- * sent on its way again. Each is one transaction, after which both sums of the totals still hold.
+ * What happens to a spool rarely: it is taken back, given a new identity, robbed of its oldest, or dead letters are
+ * sent on their way again or dropped. Each is one transaction, after which both sums of the totals still hold.
  */
+import { type TransitPublish, transitOf } from "./frame.ts";
 import type { Store } from "./store.ts";
-import { noCounts, type Numbered, type TotalName } from "./stored.ts";
+import type { Move, Numbered } from "./stored.ts";
 
 /** Takes back what was settled after `upto`, as far as it is on disk. Returns where the lane stands now. */
 export function rewind(store: Store, name: string, upto: number): number {
@@ -11,23 +12,12 @@ export function rewind(store: Store, name: string, upto: number): number {
   const from = Math.min(lane.settled, Math.max(upto, lane.kept));
   store.file.begin();
   const again = store.count(lane, from, lane.settled);
-  const { n: dead } = store.file.get<{ n: number }>(
-    "SELECT count(*) AS n FROM dead WHERE lane = ? AND sequence > ? AND sequence <= ? AND counted = 1",
-    name,
-    from,
-    lane.settled,
-  )!;
-  store.file.run(
-    "UPDATE dead SET counted = 0 WHERE lane = ? AND sequence > ? AND sequence <= ? AND counted = 1",
-    name,
-    from,
-    lane.settled,
-  );
+  const { dead, gone } = store.letters.rewind(name, from, lane.settled);
   // Which of them were filtered is not known any more: those beyond what counts as stored were.
-  const stored = Math.min(store.totals.stored, again - dead);
+  const stored = Math.min(store.totals.stored, again - dead - gone);
   store.totals.dead -= dead;
   store.totals.stored -= stored;
-  store.totals.filtered -= again - dead - stored;
+  store.totals.filtered -= again - dead - gone - stored;
   lane.pending += again;
   lane.settled = lane.written = from;
   lane.grace = lane.grace.filter((it) => it.upto <= from);
@@ -37,28 +27,24 @@ export function rewind(store: Store, name: string, upto: number): number {
   return from;
 }
 
-/** Everything up to `upto` counts as stored; what comes after goes on under a new identity, whose ledger is empty. */
-export function renew(store: Store, upto: number): string {
+/** Everything up to `upto` counts as stored; what comes after goes on under `identity`, whose ledger is empty. */
+export function renew(store: Store, upto: number, identity: string): string {
   store.file.begin();
   for (const lane of store.lanes.values()) {
     if (lane.settled < upto) {
       const done = store.count(lane, lane.settled, upto);
-      const dead = store.file.run(
-        "UPDATE dead SET counted = 1 WHERE lane = ? AND sequence > ? AND sequence <= ? AND counted = 0",
-        lane.name,
-        lane.settled,
-        upto,
-      );
+      const { dead, gone } = store.letters.settle(lane.name, lane.settled, upto);
       store.totals.dead += dead;
-      store.totals.stored += done - dead;
-      store.totals.rows += done - dead;
+      store.totals.stored += done - dead - gone;
+      store.totals.rows += done - dead - gone;
       lane.pending -= done;
       lane.settled = upto;
+      store.startGrace(lane);
     }
     lane.written = 0;
     store.saveLane(lane);
   }
-  store.identity = crypto.randomUUID();
+  store.identity = identity;
   store.file.run("INSERT OR REPLACE INTO meta (key, value) VALUES ('identity', ?)", store.identity);
   store.saveTotals();
   store.file.commit();
@@ -77,14 +63,10 @@ export function dropOldest(store: Store, bytes: number): void {
     )!;
     const last = frame.first + frame.count - 1;
     const waiting = store.count(lane, lane.settled, last);
-    const dead = store.file.run(
-      "UPDATE dead SET counted = 1 WHERE lane = ? AND sequence > ? AND sequence <= ? AND counted = 0",
-      lane.name,
-      lane.settled,
-      last,
-    );
+    const { dead, gone } = store.letters.settle(lane.name, lane.settled, last);
+    store.letters.forget(lane.name, lane.kept, last);
     store.file.run(`DELETE FROM queue_${lane.id} WHERE first <= ?`, frame.first);
-    store.totals.dropped += waiting - dead;
+    store.totals.dropped += waiting - dead - gone;
     store.totals.dead += dead;
     lane.pending -= waiting;
     lane.settled = lane.kept = last;
@@ -96,22 +78,29 @@ export function dropOldest(store: Store, bytes: number): void {
   store.file.commit();
 }
 
-/** Puts dead letters into the queues again, as new deliveries, and forgets the letters, in one transaction. */
-export function replay(
-  store: Store,
-  ids: readonly number[],
-  buffer: ArrayBuffer,
-  addresses: readonly Numbered[],
-): void {
+/** Puts dead letters into the queues again, as new deliveries, and takes the letters away. Returns how many were still there. */
+export function replay(store: Store, moves: readonly Move[]): number {
   store.file.begin();
-  const counts = noCounts();
-  store.enqueue(buffer, addresses, counts, false);
-  for (const id of ids) store.file.run("DELETE FROM dead WHERE id = ?", id);
-  const totals: Partial<Record<TotalName, number>> = {
-    deliveries: counts.deliveries - ids.length,
-    dead: -ids.length,
+  let count = 0;
+  const deliveries = function* (): Generator<[TransitPublish, Numbered]> {
+    for (const { id, ...address } of moves) {
+      const letter = store.letters.take(id);
+      if (!letter) continue;
+      count++;
+      yield [transitOf(letter), address];
+    }
   };
-  for (const [name, n] of Object.entries(totals)) store.totals[name as TotalName] += n;
+  store.requeue(deliveries());
+  store.totals.dead -= count;
   store.saveTotals();
   store.file.commit();
+  return count;
+}
+
+/** Forgets dead letters; they stay in the total. Returns how many were still there. */
+export function drop(store: Store, ids: readonly number[]): number {
+  store.file.begin();
+  const count = ids.filter((id) => store.letters.take(id) !== undefined).length;
+  store.file.commit();
+  return count;
 }

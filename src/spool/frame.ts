@@ -3,17 +3,20 @@
  *
  * In transit, one arrival after another:
  *   u8 kind | publish: u8 flags, u16 packet id, f64 received at (ms), u16 topic bytes, u32 payload bytes,
- *   u8 addresses, u16 for each of them, topic, payload | release: u16 packet id | session lost: nothing
+ *   u16 addresses, u32 for each of them, topic, payload | release: u16 packet id | session lost: nothing
  * On disk, one delivery after another (a frame):
- *   u8 flags | f64 received at (ms) | u16 route | u16 topic bytes | u32 payload bytes | topic | payload
+ *   u8 flags | f64 received at (ms) | u32 route | u16 topic bytes | u32 payload bytes | topic | payload
  * All little endian. `flags`: QoS in bits 0 and 1, retain in bit 2, duplicate in bit 3 (in transit only).
- * Neither has a checksum of its own: transit needs none, and the row that holds a frame has one.
+ * Transit needs no checksum; the row that holds a frame has one, over its position as well as its bytes.
  */
+import { crc32 } from "node:zlib";
 import type { Arrival, Delivery, QoS } from "../message.ts";
 
 const PUBLISH = 0, RELEASE = 1, SESSION_LOST = 2;
 const RETAIN = 4, DUPLICATE = 8;
-export const STORED_HEAD_BYTES = 17;
+const PUBLISH_HEAD_BYTES = 20;
+const RELEASE_BYTES = 3;
+export const STORED_HEAD_BYTES = 19;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -25,12 +28,22 @@ export function encodeArrivals(
 ): ArrayBuffer {
   let capacity = 0;
   for (const it of arrivals) {
-    capacity += it.kind === "publish" ? 24 + it.topic.length * 3 + it.payload.length + 64 : 8;
+    capacity += it.kind === "publish"
+      ? PUBLISH_HEAD_BYTES + 64 + it.topic.length * 3 + it.payload.length
+      : RELEASE_BYTES;
   }
   let bytes = new Uint8Array(capacity);
   let view = new DataView(bytes.buffer);
   let at = 0;
+  const reserve = (needed: number) => {
+    if (at + needed <= bytes.length) return;
+    const larger = new Uint8Array((at + needed) * 2);
+    larger.set(bytes);
+    bytes = larger;
+    view = new DataView(bytes.buffer);
+  };
   for (const it of arrivals) {
+    if (it.kind !== "publish") reserve(RELEASE_BYTES);
     if (it.kind === "sessionLost") bytes[at++] = SESSION_LOST;
     else if (it.kind === "release") {
       bytes[at] = RELEASE;
@@ -38,24 +51,18 @@ export function encodeArrivals(
       at += 3;
     } else {
       const addresses = addressOf(it.topic);
-      const needed = at + 20 + addresses.length * 2 + it.topic.length * 3 + it.payload.length;
-      if (needed > bytes.length) {
-        const larger = new Uint8Array(needed * 2);
-        larger.set(bytes);
-        bytes = larger;
-        view = new DataView(bytes.buffer);
-      }
+      reserve(PUBLISH_HEAD_BYTES + addresses.length * 4 + it.topic.length * 3 + it.payload.length);
       const head = at;
       bytes[head] = PUBLISH;
       bytes[head + 1] = it.qos | (it.retain ? RETAIN : 0) | (it.duplicate ? DUPLICATE : 0);
       view.setUint16(head + 2, it.packetId, true);
       view.setFloat64(head + 4, it.receivedAtMs, true);
       view.setUint32(head + 14, it.payload.length, true);
-      bytes[head + 18] = addresses.length;
-      at = head + 19;
+      view.setUint16(head + 18, addresses.length, true);
+      at = head + PUBLISH_HEAD_BYTES;
       for (const address of addresses) {
-        view.setUint16(at, address, true);
-        at += 2;
+        view.setUint32(at, address, true);
+        at += 4;
       }
       const { written } = encoder.encodeInto(it.topic, bytes.subarray(at));
       view.setUint16(head + 12, written, true);
@@ -98,10 +105,10 @@ export function visitArrivals(buffer: ArrayBuffer, visitor: TransitVisitor): voi
     } else {
       const topicBytes = view.getUint16(at + 12, true);
       const payloadBytes = view.getUint32(at + 14, true);
-      const count = bytes[at + 18];
+      const count = view.getUint16(at + 18, true);
       const addresses = [];
-      const start = at + 19 + 2 * count;
-      for (let i = 0; i < count; i++) addresses.push(view.getUint16(at + 19 + 2 * i, true));
+      const start = at + PUBLISH_HEAD_BYTES + 4 * count;
+      for (let i = at + PUBLISH_HEAD_BYTES; i < start; i += 4) addresses.push(view.getUint32(i, true));
       visitor.publish({
         flags: bytes[at + 1],
         packetId: view.getUint16(at + 2, true),
@@ -133,9 +140,9 @@ export class FrameWriter {
     const at = this.length;
     this.#bytes[at] = it.flags & 7;
     this.#view.setFloat64(at + 1, it.receivedAtMs, true);
-    this.#view.setUint16(at + 9, route, true);
-    this.#view.setUint16(at + 11, it.topicBytes, true);
-    this.#view.setUint32(at + 13, it.content.length - it.topicBytes, true);
+    this.#view.setUint32(at + 9, route, true);
+    this.#view.setUint16(at + 13, it.topicBytes, true);
+    this.#view.setUint32(at + 15, it.content.length - it.topicBytes, true);
     this.#bytes.set(it.content, at + STORED_HEAD_BYTES);
     this.length = needed;
     this.count++;
@@ -150,6 +157,11 @@ export class FrameWriter {
     this.length = 0;
     this.count = 0;
   }
+}
+
+/** Of a frame's row: a damaged position is as bad as a damaged payload. */
+export function checksum(first: number, count: number, data: Uint8Array): number {
+  return crc32(data, crc32(`${first} ${count}`));
 }
 
 /** When the first delivery of a frame had arrived. */
@@ -169,11 +181,11 @@ export function decodeFrame(
   let sequence = first;
   for (let at = 0; at < bytes.length;) {
     const flags = bytes[at];
-    const topicEnd = at + STORED_HEAD_BYTES + view.getUint16(at + 11, true);
-    const end = topicEnd + view.getUint32(at + 13, true);
+    const topicEnd = at + STORED_HEAD_BYTES + view.getUint16(at + 13, true);
+    const end = topicEnd + view.getUint32(at + 15, true);
     deliveries.push({
       sequence: sequence++,
-      route: routeOf(view.getUint16(at + 9, true)),
+      route: routeOf(view.getUint32(at + 9, true)),
       topic: topicOf(bytes.subarray(at + STORED_HEAD_BYTES, topicEnd)),
       payload: bytes.subarray(topicEnd, end),
       qos: (flags & 3) as QoS,

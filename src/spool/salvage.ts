@@ -4,11 +4,12 @@
  *
  * A file that vanished or became empty is noticed by the identity that lies beside it.
  */
-import { crc32 } from "node:zlib";
 import { systemClock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { SpoolFile } from "./file.ts";
+import { checksum } from "./frame.ts";
 import { Store } from "./store.ts";
+import type { Frame } from "./stored.ts";
 
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
@@ -24,7 +25,7 @@ interface OpenedStore {
 
 export function openOrSalvage(path: string, graceMs: number): OpenedStore {
   const notes: string[] = [];
-  const before = readText(`${path}.identity`);
+  const before = identitiesOf(path);
   let store: Store;
   try {
     store = new Store(path, graceMs);
@@ -34,24 +35,44 @@ export function openOrSalvage(path: string, graceMs: number): OpenedStore {
     if (errcode !== SQLITE_CORRUPT && errcode !== SQLITE_NOTADB) throw error;
     store = salvage(path, graceMs, messageOf(error), notes);
   }
-  if (before !== undefined && before !== store.identity && notes.length === 0) {
+  if (before.length > 0 && !before.includes(store.identity) && notes.length === 0) {
     notes.push(
       `the spool ${path} is not the one that was used before (it was deleted, emptied or replaced): messages that waited in it are lost`,
     );
   }
-  Deno.writeTextFileSync(`${path}.identity`, store.identity);
+  rememberIdentities(path, [store.identity]);
   return { store, notes };
+}
+
+/** Writes beside the spool which one it is; two while it changes from one to the other. */
+export function rememberIdentities(path: string, identities: readonly string[]): void {
+  if (identitiesOf(path).join() === identities.join()) return;
+  try {
+    Deno.writeTextFileSync(`${path}.identity.new`, identities.join("\n"));
+    Deno.renameSync(`${path}.identity.new`, `${path}.identity`);
+  } catch {
+    // A full disk. Without it the spool works as well, but would not be missed.
+    removeQuietly(`${path}.identity.new`);
+  }
+}
+
+function identitiesOf(path: string): string[] {
+  try {
+    return Deno.readTextFileSync(`${path}.identity`).split("\n").filter(Boolean);
+  } catch {
+    return [];
+  }
 }
 
 /** Reads through everything that waits once, so that damage is met here and not in the middle of work. */
 function checkFrames(store: Store): void {
   for (const lane of store.lanes.values()) {
     for (
-      const { first, crc, data } of store.file.iterate<{ first: number; crc: number; data: Uint8Array }>(
-        `SELECT first, crc, data FROM queue_${lane.id}`,
+      const { first, count, crc, data } of store.file.iterate<Frame>(
+        `SELECT first, count, crc, data FROM queue_${lane.id}`,
       )
     ) {
-      if (crc32(data) !== crc) {
+      if (checksum(first, count, data) !== crc) {
         throw Object.assign(new Error(`the frame at ${first} of ${lane.name} is damaged`), {
           errcode: SQLITE_CORRUPT,
         });
@@ -145,7 +166,7 @@ function copyTables(source: SpoolFile, target: SpoolFile, lost: string[]): numbe
           `SELECT count, crc, data FROM queue_${id} WHERE first = ?`,
           first,
         )!;
-        if (crc32(frame.data) !== frame.crc) throw new Error("its checksum is wrong");
+        if (checksum(first, frame.count, frame.data) !== frame.crc) throw new Error("its checksum is wrong");
         target.run(
           `INSERT INTO queue_${id} (first, count, crc, data) VALUES (?, ?, ?, ?)`,
           first,
@@ -164,14 +185,6 @@ function copyTables(source: SpoolFile, target: SpoolFile, lost: string[]): numbe
     }
   }
   return copied;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return Deno.readTextFileSync(path).trim();
-  } catch {
-    return undefined;
-  }
 }
 
 function readable(path: string): boolean {

@@ -4,7 +4,6 @@
  * What `append` and `park` return from is fsynced; what `settle` says joins the next of them, or `flush`. Numbers in
  * memory are those of the open transaction; after an error `reload` reads them anew from what is committed.
  */
-import { crc32 } from "node:zlib";
 import { systemClock } from "../clock.ts";
 import { SpoolFile } from "./file.ts";
 import {
@@ -17,7 +16,8 @@ import {
   type TotalCounts,
   type TotalName,
 } from "./stored.ts";
-import { FrameWriter, receivedAtOf, type TransitPublish, visitArrivals } from "./frame.ts";
+import { checksum, FrameWriter, receivedAtOf, type TransitPublish, visitArrivals } from "./frame.ts";
+import { Letters } from "./letters.ts";
 import { Receipts, REMEMBERED } from "./receipts.ts";
 
 const FRAME_BYTES_MAX = 256 * 1024;
@@ -32,6 +32,7 @@ export class DamagedFrameError extends Error {}
 
 export class Store {
   readonly file: SpoolFile;
+  readonly letters: Letters;
   readonly lanes = new Map<string, LaneState>();
   totals = noCounts();
   identity = "";
@@ -44,6 +45,7 @@ export class Store {
   constructor(path: string, graceMs: number) {
     this.#graceMs = graceMs;
     this.file = new SpoolFile(path);
+    this.letters = new Letters(this.file);
     this.reload();
     this.highestAtOpen = this.#next - 1;
   }
@@ -77,15 +79,19 @@ export class Store {
         writer: new FrameWriter(),
       };
       lane.pending = this.count(lane, lane.settled, Number.MAX_SAFE_INTEGER);
-      if (lane.settled > lane.kept) {
-        lane.grace.push({ upto: lane.settled, untilMs: systemClock.now() + this.#graceMs });
-      }
+      if (lane.settled > lane.kept) this.startGrace(lane);
       this.lanes.set(lane.name, lane);
     }
+    this.letters.reload();
     this.#receipts = new Receipts();
     for (
       const { receipts } of file.iterate<{ receipts: Uint8Array }>("SELECT receipts FROM arrival ORDER BY id")
     ) this.#receipts.replay(receipts);
+  }
+
+  /** What is settled by now stays on disk for a while. */
+  startGrace(lane: LaneState): void {
+    lane.grace.push({ upto: lane.settled, untilMs: systemClock.now() + this.#graceMs });
   }
 
   /** Deliveries of a lane on disk with a sequence in (after, upto]. */
@@ -137,7 +143,7 @@ export class Store {
   #route(name: string): number {
     const known = this.#routes.get(name);
     if (known !== undefined) return known;
-    this.file.run("INSERT INTO route (name) VALUES (?)", name);
+    this.file.run("INSERT INTO route (name, first) VALUES (?, ?)", name, this.#next);
     const { id } = this.file.get<{ id: number }>("SELECT id FROM route WHERE name = ?", name)!;
     this.#routes.set(name, id);
     return id;
@@ -205,12 +211,25 @@ export class Store {
     for (const address of it.addresses) {
       const { lane, route } = numbers[address];
       touched.add(lane);
-      if (lane.pending + lane.writer.count === 0) lane.oldestReceivedAtMs = it.receivedAtMs;
-      lane.writer.add(it, route);
-      if (lane.writer.length >= FRAME_BYTES_MAX || lane.writer.count >= FRAME_COUNT_MAX) {
-        this.#writeFrame(lane);
-      }
+      this.#put(it, lane, route);
     }
+  }
+
+  /** Puts deliveries that are on disk elsewhere behind those of their lanes, inside the open transaction. */
+  requeue(deliveries: Iterable<readonly [TransitPublish, Numbered]>): void {
+    const touched = new Set<LaneState>();
+    for (const [it, { lane: name, route }] of deliveries) {
+      const lane = this.lane(name);
+      touched.add(lane);
+      this.#put(it, lane, this.#route(route));
+    }
+    for (const lane of touched) this.#writeFrame(lane);
+  }
+
+  #put(it: TransitPublish, lane: LaneState, route: number): void {
+    if (lane.pending + lane.writer.count === 0) lane.oldestReceivedAtMs = it.receivedAtMs;
+    lane.writer.add(it, route);
+    if (lane.writer.length >= FRAME_BYTES_MAX || lane.writer.count >= FRAME_COUNT_MAX) this.#writeFrame(lane);
   }
 
   #writeFrame(lane: LaneState): void {
@@ -221,7 +240,7 @@ export class Store {
       `INSERT INTO queue_${lane.id} (first, count, crc, data) VALUES (?, ?, ?, ?)`,
       this.#next,
       writer.count,
-      crc32(data),
+      checksum(this.#next, writer.count, data),
       data,
     );
     this.#next += writer.count;
@@ -266,7 +285,7 @@ export class Store {
     const parts: Frame[] = [];
     let count = 0, bytes = 0;
     const take = (frame: Frame) => {
-      if (crc32(frame.data) !== frame.crc) {
+      if (checksum(frame.first, frame.count, frame.data) !== frame.crc) {
         throw new DamagedFrameError(
           `messages ${frame.first} to ${frame.first + frame.count - 1} of ${name} are damaged`,
         );
@@ -311,13 +330,9 @@ export class Store {
   ): void {
     const lane = this.lanes.get(name)!;
     this.file.begin();
-    for (const letter of dead) this.insertLetter(letter);
-    const counted = this.file.run(
-      "UPDATE dead SET counted = 1 WHERE lane = ? AND sequence > ? AND sequence <= ? AND counted = 0",
-      name,
-      lane.settled,
-      last,
-    );
+    for (const letter of dead) this.letters.insert(letter);
+    const counted = this.letters.settle(name, lane.settled, last);
+    this.letters.limit();
     for (const [key, value] of memory) {
       if (value === null) this.file.run("DELETE FROM memory WHERE key = ?", key);
       else this.file.run("INSERT OR REPLACE INTO memory (key, value) VALUES (?, ?)", key, value);
@@ -325,37 +340,18 @@ export class Store {
     this.totals.stored += outcome.stored;
     this.totals.filtered += outcome.filtered;
     this.totals.rows += outcome.rows;
-    this.totals.dead += counted;
-    lane.pending -= outcome.stored + outcome.filtered + counted;
+    this.totals.dead += counted.dead;
+    lane.pending -= outcome.stored + outcome.filtered + counted.dead + counted.gone;
     lane.settled = lane.written = last;
-    lane.grace.push({ upto: last, untilMs: systemClock.now() + this.#graceMs });
+    this.startGrace(lane);
     this.saveLane(lane);
     this.saveTotals();
   }
 
   park(letters: readonly StoredLetter[]): void {
     this.file.begin();
-    for (const letter of letters) this.insertLetter(letter);
+    for (const letter of letters) this.letters.insert(letter);
     this.file.commit();
-  }
-
-  insertLetter(it: StoredLetter): void {
-    this.file.run(
-      `INSERT OR IGNORE INTO dead (lane, sequence, route, received_at, topic, payload, qos, retain, reason, errno)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      ...[
-        it.lane,
-        it.sequence,
-        it.route,
-        it.receivedAtMs,
-        it.topic,
-        it.payload,
-        it.qos,
-        it.retain ? 1 : 0,
-        it.reason,
-        it.errno,
-      ],
-    );
   }
 
   /** Deletes settled frames whose grace period is over (or all, in need of space), a few at a time. True where more are left. */
@@ -372,6 +368,7 @@ export class Store {
       const deleted = this.file.run(`DELETE FROM queue_${lane.id} WHERE first IN (${doomed})`, upto);
       left -= deleted;
       if (left <= 0) return true;
+      this.letters.forget(lane.name, lane.kept, upto);
       lane.kept = upto;
       lane.grace = lane.grace.filter((it) => it.upto > upto);
       this.saveLane(lane);

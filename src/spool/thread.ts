@@ -6,8 +6,8 @@
  */
 import { systemClock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
-import { dropOldest } from "./changes.ts";
-import { openOrSalvage } from "./salvage.ts";
+import { dropOldest, renew } from "./changes.ts";
+import { openOrSalvage, rememberIdentities } from "./salvage.ts";
 import type { Store } from "./store.ts";
 import type { Numbered, TotalCounts } from "./stored.ts";
 import type { Full, Opened, Picture } from "./worker.ts";
@@ -85,6 +85,14 @@ export class SpoolThread {
       this.store.reload();
       throw error;
     }
+  }
+
+  renew(upto: number): string {
+    const identity = crypto.randomUUID();
+    rememberIdentities(this.#path, [this.store.identity, identity]);
+    this.commit(() => renew(this.store, upto, identity));
+    rememberIdentities(this.#path, [identity]);
+    return identity;
   }
 
   settle(action: () => void): void {

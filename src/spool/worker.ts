@@ -5,7 +5,7 @@
  * `import.meta.url` is the bundle, whose `main` does nothing in a worker, so the same line works there.
  */
 import { messageOf } from "../errors.ts";
-import { renew, replay, rewind } from "./changes.ts";
+import { replay, rewind } from "./changes.ts";
 import { SpoolThread } from "./thread.ts";
 import type { Frames, Numbered, StoredLetter, TotalCounts } from "./stored.ts";
 
@@ -103,7 +103,7 @@ function serve(scope: Scope): void {
       case "keptAfter":
         return store.lanes.get(request.lane)?.kept ?? 0;
       case "renew":
-        return thread.commit(() => renew(store, request.upto));
+        return thread.renew(request.upto);
       case "memory":
         return store.file.all<{ key: string; value: string }>("SELECT key, value FROM memory").map((
           it,
