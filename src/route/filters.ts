@@ -8,46 +8,95 @@
 /** Filters such that each topic matched by one of `wanted` is matched by exactly one. */
 export function disjointFilters(wanted: readonly string[]): string[] {
   const exact = new Set<string>();
-  let wild: string[][] = [];
+  const wild = new FilterTree();
   for (const filter of new Set(wanted)) {
     const levels = filter.split("/");
-    if (levels.some((it) => it === "+" || it === "#")) wild = add(wild, levels);
+    if (levels.some((it) => it === "+" || it === "#")) wild.join(levels);
     else exact.add(filter);
   }
-  const filters = wild.map((levels) => levels.join("/"));
-  for (const topic of exact) {
-    const levels = topic.split("/");
-    if (!wild.some((filter) => overlap(filter, levels))) filters.push(topic);
-  }
-  return filters;
+  return [...wild.filters, ...[...exact].filter((topic) => !wild.overlapping(topic.split("/")))];
 }
 
-/** Adds a filter to filters that do not overlap, joining until that holds again. */
-function add(disjoint: string[][], filter: string[]): string[][] {
-  let joined = filter;
-  let rest = disjoint;
-  while (true) {
-    const twin = rest.find((other) => overlap(other, joined));
-    if (!twin) return [...rest, joined];
-    rest = rest.filter((other) => other !== twin);
-    joined = cover(twin, joined);
-  }
+interface Node {
+  /** By level; `+` and `#` are levels like others. */
+  readonly children: Map<string, Node>;
+  /** The filter that ends here. */
+  filter: readonly string[] | undefined;
 }
 
-/** True where a topic exists that both match. */
-function overlap(a: readonly string[], b: readonly string[]): boolean {
-  if (hidden(a) !== hidden(b)) return false;
-  for (let i = 0;; i++) {
-    if (a[i] === "#" || b[i] === "#") return true;
-    if (i >= a.length || i >= b.length) {
-      return a.length === b.length || (i >= a.length ? b : a)[i] === "#";
+const node = (): Node => ({ children: new Map(), filter: undefined });
+
+/** Filters that do not overlap, as a tree of levels, so that ten thousand of them are not compared pair by pair. */
+class FilterTree {
+  readonly #root = node();
+  readonly #filters = new Set<string>();
+
+  get filters(): Iterable<string> {
+    return this.#filters;
+  }
+
+  /** Adds a filter, joined with all that it overlaps. */
+  join(filter: readonly string[]): void {
+    let joined = filter;
+    for (let twin; (twin = this.overlapping(joined)) !== undefined;) {
+      this.#at(twin).filter = undefined;
+      this.#filters.delete(twin.join("/"));
+      joined = cover(twin, joined);
     }
-    if (a[i] !== b[i] && a[i] !== "+" && b[i] !== "+") return false;
+    this.#at(joined).filter = joined;
+    this.#filters.add(joined.join("/"));
+  }
+
+  #at(levels: readonly string[]): Node {
+    let at = this.#root;
+    for (const level of levels) {
+      let child = at.children.get(level);
+      if (!child) at.children.set(level, child = node());
+      at = child;
+    }
+    return at;
+  }
+
+  /** A filter in the tree for which a topic exists that both match. */
+  overlapping(levels: readonly string[]): readonly string[] | undefined {
+    return overlapping(this.#root, levels, 0);
   }
 }
 
-/** Topics that begin with $ are matched by no leading wildcard (MQTT 5 section 4.7.2). */
-const hidden = (levels: readonly string[]) => levels[0].startsWith("$");
+function overlapping(at: Node, levels: readonly string[], depth: number): readonly string[] | undefined {
+  const level = levels[depth];
+  // Topics that begin with $ are matched by no leading wildcard (MQTT 5 section 4.7.2).
+  const hidden = depth === 0 && level.startsWith("$");
+  const rest = hidden ? undefined : at.children.get("#")?.filter;
+  if (rest || level === undefined) return rest ?? at.filter;
+  if (level === "#" && at.filter) return at.filter;
+  for (const child of childrenFor(at, level, depth === 0)) {
+    const found = level === "#" ? anyBelow(child) : overlapping(child, levels, depth + 1);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** Where filters that overlap with `level` go on. */
+function* childrenFor({ children }: Node, level: string, first: boolean): Generator<Node> {
+  if (level === "+" || level === "#") {
+    for (const [name, child] of children) if (!first || !name.startsWith("$")) yield child;
+    return;
+  }
+  const literal = children.get(level);
+  if (literal) yield literal;
+  const one = first && level.startsWith("$") ? undefined : children.get("+");
+  if (one) yield one;
+}
+
+function anyBelow(at: Node): readonly string[] | undefined {
+  if (at.filter) return at.filter;
+  for (const child of at.children.values()) {
+    const found = anyBelow(child);
+    if (found) return found;
+  }
+  return undefined;
+}
 
 /** The narrowest filter that matches all that `a` and `b` match. */
 function cover(a: readonly string[], b: readonly string[]): string[] {

@@ -1,7 +1,7 @@
 /**
  * The routes of a configuration, compiled: topics to addresses, deliveries to rows.
  *
- * The addresses of a topic are found once and kept (bounded), so that a message costs the same with ten routes and with
+ * What a topic means is found in a tree and kept (bounded), so that a message costs the same with ten routes and with
  * ten thousand. A payload that cannot be read or does not fit is a dead letter with its reason; nothing is thrown.
  */
 import type { Decoded, Router } from "../contracts.ts";
@@ -12,6 +12,7 @@ import { disjointFilters } from "./filters.ts";
 import { RouteMemories } from "./memory.ts";
 import type { RouteOptions } from "./options.ts";
 import { matchPattern, parsePattern, type TopicPattern } from "./pattern.ts";
+import { TopicTrie } from "./topic_trie.ts";
 
 export interface RouterOptions {
   readonly routes: readonly RouteOptions[];
@@ -43,8 +44,15 @@ interface Route {
 
 /** What one topic means to one route. */
 interface Target {
+  readonly route: Route;
   readonly levels: Readonly<Record<string, string>>;
   readonly shape: Shape;
+}
+
+/** What one topic means to all routes. */
+interface Topic {
+  readonly addresses: readonly Address[];
+  readonly targets: readonly Target[];
 }
 
 export function createRouter({ routes, gateway, memory }: RouterOptions): Router {
@@ -53,65 +61,33 @@ export function createRouter({ routes, gateway, memory }: RouterOptions): Router
 
 class CompiledRouter implements Router {
   readonly filters: readonly string[];
-  readonly #routes = new Map<string, Route>();
   readonly #gateway: string;
   readonly #memories: RouteMemories;
-  readonly #exact = new Map<string, Route[]>();
-  readonly #wild: Route[] = [];
-  readonly #addresses = new Map<string, readonly Address[]>();
-  readonly #targets = new Map<string, Target>();
+  readonly #routes = new TopicTrie<Route>();
+  readonly #topics = new Map<string, Topic>();
 
   constructor(routes: readonly RouteOptions[], gateway: string, memories: RouteMemories) {
     this.#gateway = gateway;
     this.#memories = memories;
-    for (const options of routes) {
-      const route = compile(options, this.#routes, memories);
-      this.#routes.set(route.id, route);
-      if (route.pattern.levels.every((it) => it.kind === "literal")) {
-        const list = this.#exact.get(route.pattern.text) ?? [];
-        list.push(route);
-        this.#exact.set(route.pattern.text, list);
-      } else this.#wild.push(route);
-    }
-    this.filters = disjointFilters([...this.#routes.values()].map((it) => it.pattern.filter));
+    const compiled = compileAll(routes, memories);
+    for (const route of compiled) this.#routes.add(route.pattern.levels, route);
+    this.filters = disjointFilters(compiled.map((it) => it.pattern.filter));
   }
 
   address(topic: string): readonly Address[] {
-    let known = this.#addresses.get(topic);
-    if (!known) {
-      const levels = topic.split("/");
-      const matching = [
-        ...this.#exact.get(topic) ?? [],
-        ...this.#wild.filter((it) => matchPattern(it.pattern, levels)),
-      ];
-      known = matching.map((route) => ({ lane: this.#target(route, topic)!.shape.table, route: route.id }));
-      if (this.#addresses.size >= TOPICS_KEPT) this.#addresses.clear();
-      this.#addresses.set(topic, known);
-    }
-    return known;
+    return this.#topic(topic).addresses;
   }
 
-  #target(route: Route, topic: string): Target | undefined {
-    const key = `${route.id}\0${topic}`;
-    let target = this.#targets.get(key);
-    if (!target) {
-      const levels = matchPattern(route.pattern, topic.split("/"));
-      if (!levels) return undefined;
-      const table = tableName(route.table, levels);
-      let shape = route.shapes.get(table);
-      if (!shape) {
-        shape = {
-          table,
-          columns: route.columns.map((it) => it.row),
-          onDuplicateKey: route.onDuplicateKey,
-          key: [],
-        };
-        route.shapes.set(table, shape);
-      }
-      if (this.#targets.size >= TOPICS_KEPT) this.#targets.clear();
-      this.#targets.set(key, target = { levels, shape });
+  #topic(topic: string): Topic {
+    let known = this.#topics.get(topic);
+    if (!known) {
+      const levels = topic.split("/");
+      const targets = this.#routes.match(topic).map((route) => targetOf(route, levels));
+      const addresses = targets.map(({ route, shape }) => ({ lane: shape.table, route: route.id }));
+      if (this.#topics.size >= TOPICS_KEPT) this.#topics.clear();
+      this.#topics.set(topic, known = { addresses, targets });
     }
-    return target;
+    return known;
   }
 
   decode(lane: string, deliveries: readonly Delivery[]): Decoded {
@@ -119,22 +95,21 @@ class CompiledRouter implements Router {
     const dead: DeadLetter[] = [];
     let filtered = 0;
     for (const delivery of deliveries) {
-      const route = this.#routes.get(delivery.route);
-      const target = route && this.#target(route, delivery.topic);
-      if (!route || !target) {
+      const target = this.#topic(delivery.topic).targets.find((it) => it.route.id === delivery.route);
+      if (!target) {
         dead.push({
           ...delivery,
           lane,
           reason: `the route "${delivery.route}" is no longer in the configuration`,
           errno: null,
         });
-      } else if (route.skipRetained && delivery.retain) filtered++;
+      } else if (target.route.skipRetained && delivery.retain) filtered++;
       else {
         try {
           rows.push({
             sequence: delivery.sequence,
             shape: target.shape,
-            values: this.#values(route, target, delivery),
+            values: this.#values(target, delivery),
           });
         } catch (error) {
           dead.push({ ...delivery, lane, reason: (error as Error).message, errno: null });
@@ -144,22 +119,38 @@ class CompiledRouter implements Router {
     return { rows, dead, filtered, memory: this.#memories.changes() };
   }
 
-  #values(route: Route, { levels }: Target, delivery: Delivery): SqlValue[] {
+  #values({ route, levels }: Target, delivery: Delivery): SqlValue[] {
     const payload = route.decode(delivery.payload, { topic: delivery.topic, memory: route.memory });
     const source = { delivery, levels, payload, gateway: this.#gateway };
     return route.columns.map((column) => column.read(source));
   }
 }
 
-function compile(
-  options: RouteOptions,
-  others: ReadonlyMap<string, unknown>,
-  memories: RouteMemories,
-): Route {
+function targetOf(route: Route, topicLevels: readonly string[]): Target {
+  const levels = matchPattern(route.pattern, topicLevels)!;
+  const table = tableName(route.table, levels);
+  let shape = route.shapes.get(table);
+  if (!shape) {
+    const columns = route.columns.map((it) => it.row);
+    shape = { table, columns, onDuplicateKey: route.onDuplicateKey, key: [] };
+    route.shapes.set(table, shape);
+  }
+  return { route, levels, shape };
+}
+
+/** Compiles all routes and gives each an identity: its topic and table, numbered where that is not enough. */
+function compileAll(routes: readonly RouteOptions[], memories: RouteMemories): Route[] {
+  const counts = new Map<string, number>();
+  return routes.map((options) => {
+    const id = `${options.topic} -> ${options.table}`;
+    const count = (counts.get(id) ?? 0) + 1;
+    counts.set(id, count);
+    return compile(count === 1 ? id : `${id} #${count}`, options, memories);
+  });
+}
+
+function compile(id: string, options: RouteOptions, memories: RouteMemories): Route {
   const pattern = parsePattern(options.topic!);
-  const base = `${options.topic} -> ${options.table}`;
-  let id = base;
-  for (let n = 2; others.has(id); n++) id = `${base} #${n}`;
   return {
     id,
     pattern,
@@ -185,15 +176,10 @@ function tableName(template: string, levels: Readonly<Record<string, string>>): 
 
 /** The tables that routes write to, with their columns. Placeholders in a table's name stay as they are. */
 export function shapesOf(routes: readonly RouteOptions[]): Shape[] {
-  const others = new Map<string, Route>();
-  return routes.map((options) => {
-    const route = compile(options, others, new RouteMemories());
-    others.set(route.id, route);
-    return {
-      table: route.table,
-      columns: route.columns.map((it) => it.row),
-      onDuplicateKey: route.onDuplicateKey,
-      key: [],
-    };
-  });
+  return compileAll(routes, new RouteMemories()).map((route) => ({
+    table: route.table,
+    columns: route.columns.map((it) => it.row),
+    onDuplicateKey: route.onDuplicateKey,
+    key: [],
+  }));
 }

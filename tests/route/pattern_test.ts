@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { matchPattern, parsePattern } from "../../src/route/pattern.ts";
+import { TopicTrie } from "../../src/route/topic_trie.ts";
 import { filters, matchesFilter, topics } from "./topics.ts";
 
 Deno.test("a pattern matches the topics that its filter matches in MQTT", () => {
@@ -53,4 +54,18 @@ Deno.test("a pattern that cannot be is refused with what is wrong", () => {
     ["{a}/{a}", /\{a\} occurs twice/],
   ];
   for (const [text, message] of refusals) assert.throws(() => parsePattern(text), message);
+});
+
+Deno.test("the tree of patterns finds what each pattern alone matches, in their order", () => {
+  const named = filters.map((it) => it.replace(/#$/, "{rest...}"));
+  fc.assert(
+    fc.property(fc.array(fc.oneof(filters, named), { maxLength: 12 }), topics, (texts, topic) => {
+      const patterns = texts.map(parsePattern);
+      const trie = new TopicTrie<number>();
+      patterns.forEach((it, i) => trie.add(it.levels, i));
+      const alone = patterns.flatMap((it, i) => matchPattern(it, topic.split("/")) ? [i] : []);
+      assert.deepEqual(trie.match(topic), alone);
+    }),
+    { numRuns: 5_000 },
+  );
 });
