@@ -2,9 +2,9 @@
  * What happens to a spool rarely: it is taken back, given a new identity, robbed of its oldest, or dead letters are
  * sent on their way again or dropped. Each is one transaction, after which both sums of the totals still hold.
  */
-import { type TransitPublish, transitOf } from "./frame.ts";
+import type { TransitPublish } from "./frame.ts";
 import type { Store } from "./store.ts";
-import type { Move, Numbered } from "./stored.ts";
+import type { Move, Numbered, StoredLetter } from "./stored.ts";
 
 /** Takes back what was settled after `upto`, as far as it is on disk. Returns where the lane stands now. */
 export function rewind(store: Store, name: string, upto: number): number {
@@ -95,6 +95,15 @@ export function replay(store: Store, moves: readonly Move[]): number {
   store.saveTotals();
   store.file.commit();
   return count;
+}
+
+function transitOf({ topic, payload, qos, retain, receivedAtMs }: StoredLetter): TransitPublish {
+  const name = new TextEncoder().encode(topic);
+  const content = new Uint8Array(name.length + payload.length);
+  content.set(name);
+  content.set(payload, name.length);
+  const flags = qos | (retain ? 4 : 0);
+  return { flags, packetId: 0, receivedAtMs, addresses: [], content, topicBytes: name.length };
 }
 
 /** Forgets dead letters; they stay in the total. Returns how many were still there. */

@@ -18,21 +18,25 @@ PRAGMA journal_size_limit = 16777216;
 PRAGMA cache_size = -8000;
 `;
 
-/** `kept`: everything after it is on disk. `settled`: done with. `written`: what the ledger says. `counted`: in the totals. */
+/**
+ * `kept`: everything after it is on disk. `settled`: done with. `written`: what the ledger says. `counted`: in the totals.
+ * `gone`: only its number is left. `route.first`: no delivery before it went to this route.
+ */
 const SCHEMA = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE lane (id INTEGER PRIMARY KEY, name TEXT UNIQUE, settled INTEGER NOT NULL, written INTEGER NOT NULL, kept INTEGER NOT NULL);
-CREATE TABLE route (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
+CREATE TABLE route (id INTEGER PRIMARY KEY, name TEXT UNIQUE, first INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE arrival (id INTEGER PRIMARY KEY, receipts BLOB);
 CREATE TABLE memory (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE dead (
   id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT, sequence INTEGER, route TEXT, received_at REAL, topic TEXT,
   payload BLOB, qos INTEGER, retain INTEGER, reason TEXT, errno INTEGER, counted INTEGER DEFAULT 0,
-  replay INTEGER DEFAULT 0, UNIQUE (lane, sequence)
+  gone INTEGER DEFAULT 0, UNIQUE (lane, sequence)
 );
-PRAGMA user_version = 1;
+CREATE TABLE request (id INTEGER PRIMARY KEY AUTOINCREMENT, ask TEXT NOT NULL, answer TEXT);
+PRAGMA user_version = 2;
 `;
-const VERSION = 1;
+const VERSION = 2;
 
 export class SpoolFile {
   readonly path: string;

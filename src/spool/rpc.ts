@@ -12,7 +12,15 @@ export class SpoolRpc {
   readonly #failed = Promise.withResolvers<never>();
   #lastId = 0;
   /** As of the last answer. */
-  picture: Picture = { totals: noCounts(), lanes: [], bytes: 0, deadLetters: 0, bytesWritten: 0 };
+  picture: Picture = {
+    totals: noCounts(),
+    lanes: [],
+    bytes: 0,
+    deadLetters: 0,
+    lettersDropped: 0,
+    lettersFull: false,
+    bytesWritten: 0,
+  };
 
   constructor() {
     this.#failed.promise.catch(() => {});

@@ -6,10 +6,12 @@
  */
 import { sleep } from "../clock.ts";
 import type { Appended, Outcome, Spool, SpoolStats } from "../contracts.ts";
-import type { Address, Arrival, Batch, DeadLetter, QoS } from "../message.ts";
+import { messageOf, SluiceError } from "../errors.ts";
+import type { Address, Arrival, Batch, DeadLetter } from "../message.ts";
 import { decodeFrame, encodeArrivals } from "./frame.ts";
+import { type AskedRequest, type LetterAnswer, type LetterOrder, type lookUp, redirect } from "./requests.ts";
 import { SpoolRpc } from "./rpc.ts";
-import type { StoredLetter } from "./stored.ts";
+import type { Move, StoredLetter } from "./stored.ts";
 import type { Full, Opened, ReadAnswer } from "./worker.ts";
 
 export interface SpoolOptions {
@@ -22,6 +24,8 @@ export interface SpoolOptions {
   readonly onLane?: (lane: string) => void;
   /** Told when appending has to wait for space, and with null when it goes on. */
   readonly onFullChange?: (reason: string | null) => void;
+  /** Told, while it lasts, that the oldest dead letters had to go because there are too many, and with null when it is over. */
+  readonly onLettersFull?: (letters: { readonly kept: number; readonly dropped: number } | null) => void;
   /** How long settled entries stay on disk, in case the database loses them. @default 10 minutes */
   readonly graceMs?: number;
   /** @default 1000 */
@@ -33,19 +37,9 @@ export interface SpoolOptions {
 const BYTES_MAX = 2 ** 30;
 const GRACE_MS = 10 * 60_000;
 const FULL_RETRY_MS = 250;
-const REPLAY_EVERY_MS = 1_000;
+const LOOK_EVERY_MS = 500;
 
 type Addressing = (topic: string) => readonly Address[];
-
-/** A dead letter that someone wants to be sent on its way again. */
-interface Replayable {
-  readonly id: number;
-  readonly topic: string;
-  readonly payload: Uint8Array;
-  readonly qos: QoS;
-  readonly retain: number;
-  readonly receivedAtMs: number;
-}
 
 /** Opens the spool. Throws `GiveUpError` where it cannot be opened; what had to be mended is in `notes`. */
 export async function openSpool(options: SpoolOptions): Promise<SqliteSpool> {
@@ -73,9 +67,11 @@ export class SqliteSpool implements Spool {
   readonly #options: SpoolOptions;
   readonly #lanes: Set<string>;
   readonly #news = new Map<string, PromiseWithResolvers<void>>();
-  readonly #replayer: ReturnType<typeof setInterval>;
+  readonly #looker: ReturnType<typeof setInterval>;
   #identity: string;
   #addressing: Addressing | undefined;
+  #looking = false;
+  #lettersFull = false;
   #full = false;
   #closed = false;
 
@@ -86,8 +82,8 @@ export class SqliteSpool implements Spool {
     this.#identity = identity;
     this.highestAtOpen = highestAtOpen;
     this.notes = notes;
-    this.#replayer = setInterval(() => void this.#replay().catch(() => {}), REPLAY_EVERY_MS);
-    Deno.unrefTimer(this.#replayer as unknown as number);
+    this.#looker = setInterval(() => void this.#look().catch(() => {}), LOOK_EVERY_MS);
+    Deno.unrefTimer(this.#looker as unknown as number);
   }
 
   get identity(): string {
@@ -104,7 +100,6 @@ export class SqliteSpool implements Spool {
   }
 
   async append(arrivals: readonly Arrival[], address: Addressing, signal?: AbortSignal): Promise<Appended> {
-    this.#addressing = address;
     const mayWait = arrivals.some((it) => it.kind !== "publish" || it.qos > 0);
     while (true) {
       const { buffer, addresses } = encode(arrivals, address);
@@ -190,26 +185,49 @@ export class SqliteSpool implements Spool {
     await this.#rpc.call({ op: "keptAfter", lane: "" });
   }
 
-  /** Sends dead letters that were marked for it on their way again, through the routes as they are now. */
-  async #replay(): Promise<void> {
+  /** Says which routes replayed letters go through. Until then there is no replay. */
+  routeBy(address: Addressing): void {
+    this.#addressing = address;
+  }
+
+  /** Does with dead letters what was asked. Those that are not there any more are not counted. */
+  async attend({ op, ids, to }: LetterOrder): Promise<LetterAnswer> {
+    if (op === "drop") return { done: await this.#rpc.call<number>({ op, ids }), kept: [] };
     const address = this.#addressing;
-    if (!address || this.#closed) return;
-    const letters = await this.#rpc.call<Replayable[]>({ op: "replayable" });
-    const routed = letters.filter((it) => address(it.topic).length > 0);
-    if (routed.length === 0) return;
-    const { buffer, addresses } = encode(
-      routed.map((it) => ({
-        ...it,
-        kind: "publish",
-        retain: it.retain === 1,
-        packetId: 0,
-        duplicate: false,
-        connection: 0,
-      })),
-      address,
-    );
-    await this.#rpc.call({ op: "replay", ids: routed.map((it) => it.id), buffer, addresses }, [buffer]);
-    this.#announce(addresses);
+    if (!address) throw new SluiceError("the routes are not known yet: try again in a moment");
+    const { letters, routes } = await this.#rpc.call<ReturnType<typeof lookUp>>({ op: "letters", ids });
+    const moves: Move[] = [];
+    const kept: { id: number; reason: string }[] = [];
+    for (const letter of letters) {
+      const target = redirect(letter, address(letter.topic), routes, to);
+      if (typeof target === "string") kept.push({ id: letter.id, reason: target });
+      else moves.push({ id: letter.id, ...target });
+    }
+    const done = await this.#rpc.call<number>({ op, moves });
+    this.#announce(moves);
+    return { done, kept };
+  }
+
+  /** Does what commands ask for, and tells of dead letters that had to go. */
+  async #look(): Promise<void> {
+    if (this.#looking || this.#closed) return;
+    this.#looking = true;
+    try {
+      for (
+        let asked: AskedRequest | null;
+        (asked = await this.#rpc.call<AskedRequest | null>({ op: "nextRequest" }));
+      ) {
+        const answer = await this.attend(asked.order).catch((error) => ({ error: messageOf(error) }));
+        await this.#rpc.call({ op: "answer", id: asked.id, answer });
+      }
+      const { deadLetters, lettersDropped, lettersFull } = this.#rpc.picture;
+      if (lettersFull || this.#lettersFull) {
+        this.#options.onLettersFull?.(lettersFull ? { kept: deadLetters, dropped: lettersDropped } : null);
+      }
+      this.#lettersFull = lettersFull;
+    } finally {
+      this.#looking = false;
+    }
   }
 
   get stats(): SpoolStats {
@@ -232,7 +250,7 @@ export class SqliteSpool implements Spool {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#replayer);
+    clearInterval(this.#looker);
     await this.#rpc.call({ op: "close" }).catch(() => {});
     this.#rpc.end();
   }

@@ -53,6 +53,11 @@ export interface StoredLetter {
   readonly errno: number | null;
 }
 
+/** Where a dead letter shall go now. */
+export interface Move extends Numbered {
+  readonly id: number;
+}
+
 export interface Frame {
   readonly first: number;
   readonly count: number;

@@ -7,6 +7,7 @@
 import { systemClock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { dropOldest, renew } from "./changes.ts";
+import { Requests } from "./requests.ts";
 import { openOrSalvage, rememberIdentities } from "./salvage.ts";
 import type { Store } from "./store.ts";
 import type { Numbered, TotalCounts } from "./stored.ts";
@@ -19,10 +20,13 @@ const PICTURE_EVERY_MS = 500;
 const BALLAST_BYTES = 1024 * 1024;
 /** Of the limit: above it, what is settled is deleted at once. */
 const GRACE_SHARE = 0.5;
+/** Of the limit: what dead letters may take. */
+const LETTERS_SHARE = 0.1;
 const SQLITE_FULL = 13;
 
 export class SpoolThread {
   readonly store: Store;
+  readonly requests: Requests;
   readonly opened: Opened;
   readonly #path: string;
   readonly #bytesMax: number;
@@ -48,6 +52,8 @@ export class SpoolThread {
     this.#lock = lock(path);
     const { store, notes } = openOrSalvage(path, graceMs);
     this.store = store;
+    this.requests = new Requests(store.file);
+    store.letters.bytesMax = bytesMax * LETTERS_SHARE;
     this.#inode = Deno.statSync(path).ino;
     this.#ballast(true);
     this.opened = {
@@ -171,7 +177,9 @@ export class SpoolThread {
         totals: store.totals,
         lanes: [],
         bytes: store.file.bytes,
-        deadLetters: store.file.get<{ n: number }>("SELECT count(*) AS n FROM dead")!.n,
+        deadLetters: store.letters.count,
+        lettersDropped: 0,
+        lettersFull: false,
         bytesWritten: bytesWritten(),
       };
     }
@@ -180,7 +188,8 @@ export class SpoolThread {
       pending,
       oldestReceivedAtMs: pending > 0 ? oldestReceivedAtMs : null,
     }));
-    return { ...this.#picture, totals: { ...store.totals }, lanes };
+    const { count: deadLetters, dropped: lettersDropped, full: lettersFull } = store.letters;
+    return { ...this.#picture, totals: { ...store.totals }, lanes, deadLetters, lettersDropped, lettersFull };
   }
 
   close(): void {

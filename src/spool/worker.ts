@@ -5,9 +5,10 @@
  * `import.meta.url` is the bundle, whose `main` does nothing in a worker, so the same line works there.
  */
 import { messageOf } from "../errors.ts";
-import { replay, rewind } from "./changes.ts";
+import { drop, replay, rewind } from "./changes.ts";
+import { type LetterAnswer, lookUp } from "./requests.ts";
 import { SpoolThread } from "./thread.ts";
-import type { Frames, Numbered, StoredLetter, TotalCounts } from "./stored.ts";
+import type { Frames, Move, Numbered, StoredLetter, TotalCounts } from "./stored.ts";
 
 const NAME = "sluice-spool";
 
@@ -37,8 +38,11 @@ export type Request =
   | { op: "keptAfter"; lane: string }
   | { op: "renew"; upto: number }
   | { op: "memory" }
-  | { op: "replayable" }
-  | { op: "replay"; ids: readonly number[]; buffer: ArrayBuffer; addresses: readonly Numbered[] }
+  | { op: "letters"; ids: readonly number[] }
+  | { op: "replay"; moves: readonly Move[] }
+  | { op: "drop"; ids: readonly number[] }
+  | { op: "nextRequest" }
+  | { op: "answer"; id: number; answer: LetterAnswer | { readonly error: string } }
   | { op: "close" };
 
 /** `append` while the spool, or its disk, is full. */
@@ -63,6 +67,9 @@ export interface Picture {
   }[];
   readonly bytes: number;
   readonly deadLetters: number;
+  /** For the limit, since the spool was made. */
+  readonly lettersDropped: number;
+  readonly lettersFull: boolean;
   readonly bytesWritten: number;
 }
 
@@ -108,12 +115,16 @@ function serve(scope: Scope): void {
         return store.file.all<{ key: string; value: string }>("SELECT key, value FROM memory").map((
           it,
         ) => [it.key, it.value]);
-      case "replayable":
-        return store.file.all(
-          "SELECT id, topic, payload, qos, retain, received_at AS receivedAtMs FROM dead WHERE replay = 1 AND counted = 1 LIMIT 500",
-        );
+      case "letters":
+        return lookUp(store.file, request.ids);
       case "replay":
-        return thread.commit(() => replay(store, request.ids, request.buffer, request.addresses));
+        return thread.commit(() => replay(store, request.moves));
+      case "drop":
+        return thread.commit(() => drop(store, request.ids));
+      case "nextRequest":
+        return thread.requests.next();
+      case "answer":
+        return thread.commit(() => thread.requests.answer(request.id, request.answer));
       case "close":
         return thread.close();
     }
