@@ -33,6 +33,18 @@ export async function openSpoolOf(
       if (reason === null) faults.end("spool");
       else faults.begin("spool", `${reason}: nothing more is acknowledged until there is space`);
     },
+    onLettersFull: (letters) => {
+      if (letters === null) return faults.end("dead letters");
+      const { kept, dropped } = letters;
+      faults.begin(
+        "dead letters",
+        `there are too many dead letters: the oldest go, ${dropped} are gone so far, ${kept} are kept`,
+        {
+          hint:
+            "`sluice dead list` shows them; mend the route, then `sluice dead replay` or `sluice dead drop`",
+        },
+      );
+    },
   });
   for (const note of spool.notes) faults.note(note);
   return spool;

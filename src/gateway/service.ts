@@ -49,6 +49,7 @@ export class Service implements AsyncDisposable {
     const { faults } = this.#options;
     this.#spool = await openSpoolOf(config, (lane) => this.#gateway?.openLane(lane), faults);
     const router = routerOf(config, await this.#spool.memory());
+    this.#spool.routeBy((topic) => router.address(topic));
     this.#sink = await openSinkOf(config);
     this.#source = await openSourceOf(config, router.filters, faults);
     this.#gateway = new Gateway({ source: this.#source, spool: this.#spool, router, sink: this.#sink }, {
@@ -121,6 +122,7 @@ export class Service implements AsyncDisposable {
     } else this.#source.subscribe(router.filters);
     this.#sink = sink;
     await this.#gateway.replace({ router, sink, source: this.#source });
+    this.#spool.routeBy((topic) => router.address(topic));
     if (sink !== oldSink) await oldSink[Symbol.asyncDispose]();
   }
 
