@@ -84,9 +84,13 @@ export class Store {
     }
     this.letters.reload();
     this.#receipts = new Receipts();
+    this.#receiptBytes = 0;
     for (
       const { receipts } of file.iterate<{ receipts: Uint8Array }>("SELECT receipts FROM arrival ORDER BY id")
-    ) this.#receipts.replay(receipts);
+    ) {
+      this.#receipts.replay(receipts);
+      this.#receiptBytes += receipts.length;
+    }
   }
 
   /** What is settled by now stays on disk for a while. */
