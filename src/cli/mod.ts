@@ -15,6 +15,7 @@ import { explain as explainCommand } from "./explain.ts";
 import { run } from "./run.ts";
 import { schema } from "./schema.ts";
 import { status } from "./status.ts";
+import { tap } from "./tap.ts";
 import { VERSION } from "./version.ts";
 
 /** In the order of the overview. */
@@ -23,6 +24,7 @@ export const COMMANDS: readonly Command[] = [
   check,
   demo,
   explainCommand,
+  tap,
   status,
   ddl,
   schema,
