@@ -1,10 +1,15 @@
 /**
- * Whatever it is: JSON if it parses, else a number, else text, else the bytes. Never fails.
+ * Whatever it is: a number, else JSON if it parses, else text, else the bytes. Never fails. Other formats are never
+ * guessed: many bytes are valid MessagePack by chance.
  */
+import { BYTES_MAX } from "./limits.ts";
 import { parseJson } from "./json.ts";
 import { parseNumber } from "./number.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** How JSON begins that is no number. Most texts do not, and an error costs more than a look. */
+const JSON_BEGINS = /^\s*[[{"tfn]/;
 
 export function decodeAuto(payload: Uint8Array): unknown {
   let text: string;
@@ -15,6 +20,7 @@ export function decodeAuto(payload: Uint8Array): unknown {
   }
   const number = parseNumber(text.trim());
   if (number !== undefined) return number;
+  if (payload.length > BYTES_MAX || !JSON_BEGINS.test(text)) return text;
   try {
     return parseJson(text);
   } catch {

@@ -1,25 +1,38 @@
 /**
  * JSON without loss: integers beyond 2^53 become bigint, and decimals that a double cannot hold stay as their text.
+ * A number with an exponent is a double, which is how doubles are printed; beyond a double's range it stays as text.
  *
  * Reading every number's source text costs several times as much, so it is done only where a text has a number that
  * is long enough to need it.
  */
+import { countOf, DEPTH_MAX, isTooDeep, refuseHuge, VALUES_MAX } from "./limits.ts";
+import { parseNumber } from "./number.ts";
 import { decodeText } from "./text.ts";
 import { UnreadableError } from "./unreadable_error.ts";
 
-/** A number of 16 digits or more, with or without a point. */
-const LONG_NUMBER = /\d[\d.]{15,}/;
+/** A number of 16 digits or more, with or without a point, or of a size beyond 1e99. */
+const LONG_NUMBER = /\d[\d.]{15,}|\d[eE]\+?\d{3}/;
 
 export function decodeJson(payload: Uint8Array): unknown {
-  if (payload.length === 0) throw new UnreadableError("not JSON: the payload is empty");
+  refuseHuge(payload, "JSON");
   return parseJson(decodeText(payload));
 }
 
 export function parseJson(text: string): unknown {
+  if (text.length > VALUES_MAX && countOf([",", "[", "{"], text, VALUES_MAX) > VALUES_MAX) {
+    throw new UnreadableError(`JSON with more than ${VALUES_MAX} values`);
+  }
+  if (countOf(["[", "{"], text, DEPTH_MAX) > DEPTH_MAX && isTooDeep(parse(text))) {
+    throw new UnreadableError(`JSON nested deeper than ${DEPTH_MAX} levels`);
+  }
+  return parse(text, LONG_NUMBER.test(text) ? exactNumber : undefined);
+}
+
+type Reviver = (key: string, value: unknown, context: { source?: string }) => unknown;
+
+function parse(text: string, reviver?: Reviver): unknown {
   try {
-    return LONG_NUMBER.test(text)
-      ? JSON.parse(text, exactNumber as (key: string, value: unknown) => unknown)
-      : JSON.parse(text);
+    return JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
   } catch (error) {
     throw new UnreadableError(
       `not JSON: ${(error as Error).message.replace(/^.*?JSON\.parse: /, "").replace(/\s+/g, " ")}`,
@@ -27,11 +40,7 @@ export function parseJson(text: string): unknown {
   }
 }
 
-function exactNumber(_key: string, value: unknown, context: { source?: string }): unknown {
-  if (typeof value !== "number" || context?.source === undefined) return value;
-  const { source } = context;
-  if (Number.isSafeInteger(value) || String(value) === source) return value;
-  if (/^-?\d+$/.test(source)) return BigInt(source);
-  const digits = source.replace(/[eE].*$/, "").replace(/[-.]/g, "").replace(/^0+/, "").replace(/0+$/, "");
-  return digits.length > 15 && !/[eE]/.test(source) ? source : value;
+function exactNumber(_key: string, value: unknown, { source }: { source?: string }): unknown {
+  if (typeof value !== "number" || source === undefined) return value;
+  return String(value) === source ? value : parseNumber(source) ?? source;
 }

@@ -3,23 +3,18 @@
  * with an `UnreadableError` that says where and why.
  */
 import { decodeAuto } from "./auto.ts";
+import { decodeCbor } from "./cbor.ts";
+import type { Context } from "./context.ts";
+import { decodeCsv } from "./csv.ts";
 import { decodeJson } from "./json.ts";
+import { decodeMsgpack } from "./msgpack.ts";
 import { decodeNumber } from "./number.ts";
+import { decodeSparkplug } from "./sparkplug.ts";
 import { decodeText } from "./text.ts";
 
 export { UnreadableError } from "./unreadable_error.ts";
 
-/** What earlier messages left behind: texts by key, kept over restarts. A `Map` will do. */
-export interface Memory {
-  get(key: string): string | undefined;
-  set(key: string, value: string): unknown;
-}
-
-/** What a decoder may look at besides the payload. Without it, nothing is known and nothing is remembered. */
-export interface Context {
-  readonly topic: string;
-  readonly memory: Memory;
-}
+export type { Context, Memory } from "./context.ts";
 
 export type Decoder = (payload: Uint8Array, context?: Context) => unknown;
 
@@ -28,5 +23,9 @@ export const DECODER: Readonly<Record<string, Decoder>> = {
   number: decodeNumber,
   text: decodeText,
   bytes: (payload) => payload,
+  cbor: decodeCbor,
+  msgpack: decodeMsgpack,
+  sparkplug: decodeSparkplug,
+  csv: decodeCsv,
   auto: decodeAuto,
 };
