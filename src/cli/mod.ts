@@ -9,11 +9,13 @@ import { ConfigurationError, messageOf, SluiceError, UnreachableError, UsageErro
 import type { Command, Io, ParseOptions } from "./command.ts";
 import { check } from "./check.ts";
 import { completion } from "./completion.ts";
+import { dead } from "./dead.ts";
 import { ddl } from "./ddl.ts";
 import { demo } from "./demo.ts";
 import { explain as explainCommand } from "./explain.ts";
 import { run } from "./run.ts";
 import { schema } from "./schema.ts";
+import { spool } from "./spool.ts";
 import { status } from "./status.ts";
 import { tap } from "./tap.ts";
 import { VERSION } from "./version.ts";
@@ -26,6 +28,8 @@ export const COMMANDS: readonly Command[] = [
   explainCommand,
   tap,
   status,
+  dead,
+  spool,
   ddl,
   schema,
   completion(() => COMMANDS),

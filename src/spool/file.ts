@@ -36,7 +36,7 @@ CREATE TABLE dead (
 CREATE TABLE request (id INTEGER PRIMARY KEY AUTOINCREMENT, ask TEXT NOT NULL, answer TEXT);
 PRAGMA user_version = 2;
 `;
-const VERSION = 2;
+export const VERSION = 2;
 
 export class SpoolFile {
   readonly path: string;

@@ -91,7 +91,6 @@ export function redirect(
   routes: ReadonlyMap<string, number>,
   to?: string,
 ): Address | string {
-  if (letter.counted === 0) return "its batch is still on its way to the database: try again later";
   if (addresses.length === 0) return `no route takes its topic ${letter.topic}`;
   const target = to !== undefined
     ? addresses.find((it) => it.lane === to)
@@ -102,6 +101,16 @@ export function redirect(
   return to !== undefined
     ? `no route takes its topic ${letter.topic} to ${to}, only to ${tables}`
     : `its route "${letter.route}" is gone, and others that take its topic may have stored it: --to TABLE (${tables}) sends it there all the same`;
+}
+
+/** Whether a gateway, or a command that stands in for one, holds the spool. */
+export function isInUse(path: string): boolean {
+  try {
+    using file = Deno.openSync(`${path}.lock`);
+    return !file.tryLockSync(false);
+  } catch {
+    return false;
+  }
 }
 
 const POLL_EVERY_MS = 50;

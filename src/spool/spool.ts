@@ -192,19 +192,26 @@ export class SqliteSpool implements Spool {
 
   /** Does with dead letters what was asked. Those that are not there any more are not counted. */
   async attend({ op, ids, to }: LetterOrder): Promise<LetterAnswer> {
-    if (op === "drop") return { done: await this.#rpc.call<number>({ op, ids }), kept: [] };
     const address = this.#addressing;
-    if (!address) throw new SluiceError("the routes are not known yet: try again in a moment");
+    if (!address && op === "replay") {
+      throw new SluiceError("the routes are not known yet: try again in a moment");
+    }
     const { letters, routes } = await this.#rpc.call<ReturnType<typeof lookUp>>({ op: "letters", ids });
     const moves: Move[] = [];
     const kept: { id: number; reason: string }[] = [];
     for (const letter of letters) {
-      const target = redirect(letter, address(letter.topic), routes, to);
+      const target = letter.counted === 0
+        ? "its batch is still on its way to the database: try again later"
+        : op === "drop"
+        ? letter
+        : redirect(letter, address!(letter.topic), routes, to);
       if (typeof target === "string") kept.push({ id: letter.id, reason: target });
-      else moves.push({ id: letter.id, ...target });
+      else moves.push({ id: letter.id, lane: target.lane, route: target.route });
     }
-    const done = await this.#rpc.call<number>({ op, moves });
-    this.#announce(moves);
+    const done = await this.#rpc.call<number>(
+      op === "drop" ? { op, ids: moves.map((it) => it.id) } : { op, moves },
+    );
+    if (op === "replay") this.#announce(moves);
     return { done, kept };
   }
 
