@@ -1,411 +1,395 @@
 /**
- * A small connection pool. It hands out leases and never loses, doubles or leaks one; it knows nothing of databases.
+ * A small connection pool. It hands out leases and never loses, doubles or leaks a connection; it knows nothing of
+ * databases.
  *
- * It is no load balancer, retries no statement, and opens nothing in advance. The limit counts sockets: connecting,
- * idle, leased and closing together. Waiters are served strictly in order; whatever frees capacity serves the first.
+ * It is no load balancer and no proxy, repeats no statement, opens nothing in advance, and does not hide that a
+ * connection failed. The limit counts sockets as the server sees them: connecting, idle, leased and closing together.
+ * Waiters are served strictly in order, and whatever frees capacity serves the first. A connection has one owner at any
+ * time: the idle list, a lease, a waiter, or the pool while it checks or closes it. Words and meanings are SQLAlchemy's.
  */
-import { type Clock, systemClock, type Timer } from "../clock.ts";
-import { LeaseReleasedError, PoolClosedError, PoolTimeoutError } from "./errors.ts";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { Connector } from "./connector.ts";
+import { ConnectError, PoolClosedError, type PoolTimeoutError } from "./errors.ts";
+import { IdleList } from "./idle_list.ts";
+import { watchLeak } from "./leak.ts";
+import { DONE, type LeaseOwner, SlotLease } from "./lease.ts";
+import { Leasing } from "./leasing.ts";
+import { limited } from "./limited.ts";
+import { acquireTimeoutMs } from "./options.ts";
+import { describe, recycleWarning, statusLine, textOf, timeoutError } from "./report.ts";
+import { Slot } from "./slot.ts";
 import type {
   AcquireOptions,
-  CloseReason,
   ConnectionPool,
-  ConnectionState,
   Lease,
   Poolable,
+  PoolErrorClass,
   PoolOptions,
   PoolStats,
 } from "./types.ts";
+import { Waiter, WaitingLine } from "./waiting_line.ts";
 
-interface Slot<C> {
-  readonly connection: C;
-  readonly bornAt: number;
-  readonly recycleAt: number;
-  readonly generation: number;
-  usedAt: number;
-  uses: number;
-  state: "idle" | "leased" | "closing";
-  soft: boolean;
-  timer: Timer | undefined;
-}
+/** Two connections lost within this time are an outage; one is an accident, or a KILL. */
+const OUTAGE_MS = 1_000;
 
-interface Waiter<C> {
-  readonly deadline: number;
-  readonly grant: PromiseWithResolvers<Slot<C>>;
-}
-
-const NEVER = Infinity;
-
-export class Pool<C extends Poolable> implements ConnectionPool<C> {
-  readonly #connect: PoolOptions<C>["connect"];
-  readonly #size: number;
-  readonly #limit: number;
-  readonly #timeoutMs: number;
-  readonly #recycleMs: number;
-  readonly #jitter: number;
-  readonly #ping: { idleOverMs: number; timeoutMs: number } | null;
-  readonly #lifo: boolean;
-  readonly #reset: "rollback" | "full" | "none";
-  readonly #resetMs: number;
-  readonly #clock: Clock;
-  readonly #random: () => number;
-  readonly #slots = new Set<Slot<C>>();
-  readonly #idle: Slot<C>[] = [];
-  readonly #waiters: Waiter<C>[] = [];
-  #connecting = 0;
-  #closing = 0;
+export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPool<C>, LeaseOwner<C> {
+  readonly #idle: IdleList<C>;
+  readonly #line: WaitingLine<Lease<C>>;
+  /** Those whose connection is being pinged: out of the line, not served yet. */
+  readonly #verifying = new Set<Waiter<Lease<C>>>();
+  readonly #connector: Connector<C>;
+  /** Set inside of `use`, for the diagnosis of nested acquires. */
+  readonly #inside = new AsyncLocalStorage<true>();
   #generation = 0;
+  #tickets = 0;
+  #lostAtMs = -Infinity;
+  #warned = false;
   #closed = false;
-  #stop = new AbortController();
-  #lastConnectError: unknown;
-  #drained: (() => void) | undefined;
+  #end: Promise<void> | undefined;
 
   constructor(options: PoolOptions<C>) {
-    const { size = 5, maxOverflow = 10, timeout = 30, recycle = 3_600, recycleJitter = 0.1, prePing = true } =
-      options;
-    this.#connect = options.connect;
-    this.#size = size;
-    this.#limit = maxOverflow < 0 ? Infinity : size + maxOverflow;
-    this.#timeoutMs = timeout * 1_000;
-    this.#recycleMs = recycle < 0 ? NEVER : recycle * 1_000;
-    this.#jitter = recycleJitter;
-    const ping = prePing === true ? {} : prePing;
-    this.#ping = ping === false
-      ? null
-      : { idleOverMs: (ping.idleOver ?? 0) * 1_000, timeoutMs: (ping.timeout ?? 1) * 1_000 };
-    this.#lifo = options.order === "lifo";
-    this.#reset = options.resetOnReturn ?? "rollback";
-    this.#resetMs = (options.resetTimeout ?? 5) * 1_000;
-    this.#clock = options.clock ?? systemClock;
-    this.#random = options.random ?? Math.random;
+    super(options);
+    const { settings } = this;
+    this.#idle = new IdleList(settings, {
+      retire: (slot, reason) => void this.sockets.retire(slot, reason),
+      check: (slot) => void this.#keepAlive(slot),
+    });
+    this.#line = new WaitingLine(settings.clock, (waiter) => waiter.reject(this.#timedOut(waiter)));
+    this.#connector = new Connector({
+      ...settings,
+      onOpened: (connection, bornAtMs) => this.#opened(connection, bornAtMs),
+      onFailed: (error, kind) => this.#connectFailed(error, kind),
+      onReady: () => this.freed(),
+    });
   }
 
-  async acquire({ signal, timeout }: AcquireOptions = {}): Promise<Lease<C>> {
-    signal?.throwIfAborted();
-    if (this.#closed) throw new PoolClosedError("the pool is closed");
-    const deadline = this.#clock.now() + (timeout === undefined ? this.#timeoutMs : timeout * 1_000);
-    while (true) {
-      const taken = this.#waiters.length === 0 ? this.#takeIdle() : undefined;
-      const slot = taken ?? await this.#wait(deadline, signal);
-      if (await this.#alive(slot, deadline, signal)) {
-        return new SlotLease(this, slot, (soft, error) => this.#return(slot, soft, error));
-      }
+  /**
+   * A lease on a connection that works, as far as a ping can tell. Rejects with `PoolTimeoutError`, `ConnectError`,
+   * `PoolClosedError`, or the signal's own reason within one turn of its abort.
+   */
+  acquire(options?: AcquireOptions): Promise<Lease<C>> {
+    if (this.#closed) {
+      return Promise.reject(new PoolClosedError("the pool is closed: it gives no connections"));
     }
-  }
-
-  async use<T>(action: (connection: C) => Promise<T>, options?: AcquireOptions): Promise<T> {
-    await using lease = await this.acquire(options);
-    return await action(lease.connection);
-  }
-
-  #takeIdle(): Slot<C> | undefined {
-    while (this.#idle.length > 0) {
-      const slot = (this.#lifo ? this.#idle.pop() : this.#idle.shift())!;
-      if (this.#due(slot)) {
-        void this.#retire(slot, "recycle");
-        continue;
-      }
-      slot.state = "leased";
-      slot.timer?.cancel();
-      return slot;
-    }
-    return undefined;
-  }
-
-  #due(slot: Slot<C>): boolean {
-    return slot.soft || slot.generation < this.#generation || this.#clock.now() >= slot.recycleAt;
-  }
-
-  /** A place in the queue: whatever comes first, a returned connection or the one that is made for it. */
-  async #wait(deadline: number, signal: AbortSignal | undefined): Promise<Slot<C>> {
-    const waiter: Waiter<C> = { deadline, grant: Promise.withResolvers() };
-    this.#waiters.push(waiter);
-    const leave = (error: unknown) => {
-      const at = this.#waiters.indexOf(waiter);
-      if (at >= 0) this.#waiters.splice(at, 1);
-      waiter.grant.reject(error);
-    };
-    const onAbort = () => leave(signal!.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    const timer = this.#clock.timer(
-      deadline - this.#clock.now(),
-      () => leave(this.#timedOut(this.#connecting > 0 ? "connect" : "queue")),
-    );
-    this.#grow();
+    const signal = options?.signal;
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const { clock, timeoutMs } = this.settings;
+    let limitMs;
     try {
-      return await waiter.grant.promise;
-    } finally {
-      timer.cancel();
-      signal?.removeEventListener("abort", onAbort);
-    }
-  }
-
-  #timedOut(where: PoolTimeoutError["where"]): PoolTimeoutError {
-    const { idle, leased, connecting, waiting } = this.stats;
-    const cause = this.#lastConnectError;
-    const last = cause ? `; the last connect failed: ${(cause as Error).message ?? cause}` : "";
-    return new PoolTimeoutError(
-      `no connection in time (limit ${this.#limit}: ${idle} idle, ${leased} leased, ${connecting} connecting, ${waiting} waiting)${last}`,
-      where,
-      { cause },
-    );
-  }
-
-  /** Opens as many connections as there are waiters without one on its way, within the limit. */
-  #grow(): void {
-    while (
-      !this.#closed && this.#connecting < this.#waiters.length &&
-      this.#slots.size + this.#connecting + this.#closing < this.#limit
-    ) {
-      this.#connecting++;
-      void this.#open();
-    }
-  }
-
-  async #open(): Promise<void> {
-    const bornAt = this.#clock.now();
-    try {
-      const connection = await this.#connect({ signal: this.#stop.signal });
-      this.#connecting--;
-      const recycleAt = bornAt + this.#recycleMs * (1 - this.#jitter * this.#random());
-      const slot: Slot<C> = {
-        connection,
-        bornAt,
-        recycleAt,
-        generation: this.#generation,
-        usedAt: bornAt,
-        uses: 0,
-        state: "leased",
-        soft: false,
-        timer: undefined,
-      };
-      if (this.#closed) return connection.destroy();
-      this.#slots.add(slot);
-      this.#lastConnectError = undefined;
-      connection.closed.then(() => this.#died(slot), () => this.#died(slot));
-      this.#hand(slot);
+      limitMs = acquireTimeoutMs(options?.timeout, timeoutMs);
     } catch (error) {
-      this.#connecting--;
-      this.#lastConnectError = error;
-      this.#waiters.shift()?.grant.reject(error);
-      this.#grow();
+      return Promise.reject(error);
     }
+    const now = clock.now();
+    const slot = this.#line.length === 0 ? this.#idle.take(now, this.#generation) : undefined;
+    if (slot && !this.#wantsPing(slot, now)) return Promise.resolve(this.#lease(slot, now));
+    const nested = this.#inside.getStore() === true;
+    const waiter = new Waiter<Lease<C>>(this.#tickets++, now, now + limitMs, signal, nested);
+    waiter.watch((reason) => this.#aborted(waiter, reason));
+    if (slot) void this.#verify(slot, waiter);
+    else if (limitMs > 0) this.#queue(waiter);
+    else waiter.reject(this.#timedOut(waiter));
+    return waiter.promise;
   }
 
-  /** To the first waiter, or to the idle ones. */
+  override async use<T>(action: (connection: C) => Promise<T>, options?: AcquireOptions): Promise<T> {
+    await using lease = await this.acquire(options);
+    return await this.#inside.run(true, action, lease.connection);
+  }
+
+  #queue(waiter: Waiter<Lease<C>>): void {
+    this.#line.add(waiter);
+    this.#grow();
+  }
+
+  #aborted(waiter: Waiter<Lease<C>>, reason: unknown): void {
+    this.#line.remove(waiter);
+    this.tally.aborted++;
+    waiter.reject(reason);
+  }
+
+  #wantsPing(slot: Slot<C>, now: number): boolean {
+    if (slot.uses === 0) return false;
+    return slot.suspect || now - slot.answeredAtMs >= this.settings.pingIdleOverMs;
+  }
+
+  #lease(slot: Slot<C>, now: number): Lease<C> {
+    slot.state = "leased";
+    slot.uses++;
+    slot.leasedAtMs = now;
+    this.tally.acquired++;
+    const lease = new SlotLease(this, slot);
+    const { clock, leakWarningMs } = this.settings;
+    if (leakWarningMs > 0) {
+      watchLeak(lease, clock, leakWarningMs, (type, acquired) => this.emit(type, slot, undefined, acquired));
+    }
+    if (this.events.wanted("acquire")) this.emit("acquire", slot);
+    return lease;
+  }
+
+  /** Gives a connection that is in order to the first in the line, or lays it down. */
   #hand(slot: Slot<C>): void {
-    const waiter = this.#waiters.shift();
-    if (waiter) {
-      slot.state = "leased";
-      waiter.grant.resolve(slot);
-    } else if (this.#idle.length >= this.#size) void this.#retire(slot, "overflow");
-    else {
-      slot.state = "idle";
-      slot.usedAt = this.#clock.now();
-      if (slot.recycleAt !== NEVER) {
-        slot.timer = this.#clock.timer(slot.recycleAt - this.#clock.now(), () => {
-          if (slot.state === "idle") void this.#retire(slot, "recycle");
-        });
-      }
-      this.#idle.push(slot);
-    }
+    const now = this.settings.clock.now();
+    const waiter = this.#line.shift();
+    if (waiter && this.#wantsPing(slot, now)) void this.#verify(slot, waiter);
+    else if (waiter) this.#serve(waiter, slot, now);
+    else if (!this.#idle.put(slot, now)) void this.sockets.retire(slot, "overflow");
   }
 
-  /** Pings before use. False: it is gone, and everything older with it. */
-  async #alive(slot: Slot<C>, deadline: number, signal: AbortSignal | undefined): Promise<boolean> {
-    const fresh = slot.uses++ === 0;
-    if (fresh || !this.#ping || this.#clock.now() - slot.usedAt < this.#ping.idleOverMs) return true;
-    const limitMs = Math.min(this.#ping.timeoutMs, deadline - this.#clock.now());
-    try {
-      await this.#limited(() => slot.connection.ping(), limitMs, signal);
-      return true;
-    } catch {
-      this.#destroy(slot, "ping");
-      this.invalidateAll();
-      signal?.throwIfAborted();
-      if (this.#clock.now() >= deadline) throw this.#timedOut("ping");
-      return false;
-    }
+  #serve(waiter: Waiter<Lease<C>>, slot: Slot<C>, now: number): void {
+    this.tally.waitedMs += now - waiter.sinceMs;
+    waiter.resolve(this.#lease(slot, now));
   }
 
-  async #limited(action: () => Promise<unknown>, limitMs: number, signal?: AbortSignal): Promise<void> {
-    const expired = Promise.withResolvers<never>();
-    const timer = this.#clock.timer(limitMs, () => expired.reject(new Error("no answer in time")));
-    const onAbort = () => expired.reject(signal!.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      await Promise.race([(async () => await action())(), expired.promise]);
-    } finally {
-      timer.cancel();
-      signal?.removeEventListener("abort", onAbort);
+  /** Pings for a waiter. A dead one is destroyed, and the waiter goes back to its place in the line. */
+  async #verify(slot: Slot<C>, waiter: Waiter<Lease<C>>): Promise<void> {
+    const { clock, pingTimeoutMs } = this.settings;
+    const leftMs = waiter.deadlineMs - clock.now();
+    if (leftMs <= 0) {
+      this.#hand(slot);
+      return waiter.reject(this.#timedOut(waiter, "ping"));
     }
+    slot.state = "leased";
+    this.#verifying.add(waiter);
+    // Where nobody waits for the answer any more, it would come into the next command: the socket goes.
+    waiter.onLeave = () => {
+      this.#verifying.delete(waiter);
+      this.sockets.destroy(slot, "ping");
+    };
+    let error: unknown;
+    try {
+      await limited(clock, Math.min(pingTimeoutMs, leftMs), "ping", () => slot.connection.ping());
+    } catch (reason) {
+      error = reason ?? new Error("the ping was refused without a reason");
+    }
+    if (waiter.settled) return;
+    waiter.onLeave = undefined;
+    this.#verifying.delete(waiter);
+    if (error === undefined && this.sockets.has(slot)) {
+      slot.answered(clock.now());
+      return this.#serve(waiter, slot, clock.now());
+    }
+    this.sockets.destroy(slot, "ping", error);
+    const late = clock.now() >= waiter.deadlineMs;
+    // A ping that was cut short by the deadline says nothing of the others.
+    if (!late || pingTimeoutMs <= leftMs) this.#abandonOlder();
+    if (late) waiter.reject(this.#timedOut(waiter, "ping"));
+    else this.#queue(waiter);
   }
 
-  async #return(slot: Slot<C>, soft: boolean, error: unknown): Promise<void> {
-    if (!this.#slots.has(slot)) return;
-    if (error !== undefined && !soft) return this.#destroy(slot, "invalidated");
-    slot.soft ||= soft;
-    const { connection } = slot;
-    try {
-      if (connection.inFlight > 0) throw new Error("a command is still under way");
-      if (this.#reset === "full") await this.#limited(() => connection.reset(), this.#resetMs);
-      else if (this.#reset === "rollback" && connection.inTransaction) {
-        await this.#limited(() => connection.rollback(), this.#resetMs);
-      }
-    } catch {
-      return this.#destroy(slot, "reset");
+  /** Lets as many connects be under way as there are waiters, within the limit. */
+  #grow(): void {
+    const { length } = this.#line;
+    if (length === 0 || this.#closed) return;
+    const { lastError, waiting } = this.#connector;
+    const { open, closing } = this.sockets;
+    if (waiting && lastError?.kind === "permanent" && open === 0) {
+      return this.#refuse(length, lastError.error);
     }
-    if (!this.#slots.has(slot)) return;
-    if (this.#closed) return void await this.#retire(slot, "shutdown");
-    if (this.#due(slot)) return void this.#retire(slot, "recycle");
+    this.#connector.want(Math.min(length, this.settings.limit - open - closing));
+  }
+
+  #opened(connection: C, bornAtMs: number): void {
+    const { recycleMs, recycleJitter, random, clock } = this.settings;
+    const now = clock.now();
+    const slot = new Slot(
+      connection,
+      bornAtMs,
+      bornAtMs + recycleMs * (1 - recycleJitter * random()),
+      this.#generation,
+      now,
+    );
+    connection.closed.then((error) => this.#died(slot, error), (error) => this.#died(slot, error));
+    this.tally.opened++;
+    this.tally.connectMs += now - bornAtMs;
+    this.sockets.add(slot);
+    if (this.#closed) return this.sockets.destroy(slot, "shutdown");
+    this.emit("connect", slot);
+    const reason = this.#warned ? undefined : recycleWarning(recycleMs, connection.idleTimeout);
+    this.#warned ||= reason !== undefined;
+    if (reason !== undefined) this.events.emit({ type: "warning", reason });
     this.#hand(slot);
   }
 
-  #died(slot: Slot<C>): void {
-    if (this.#slots.has(slot)) this.#destroy(slot, "dead");
-  }
-
-  #destroy(slot: Slot<C>, _reason: CloseReason): void {
-    this.#forget(slot);
-    try {
-      slot.connection.destroy();
-    } catch {
-      // It is out of the pool whatever the driver says.
+  #connectFailed(error: unknown, kind: PoolErrorClass): void {
+    if (!this.#closed) {
+      this.tally.connectFailed++;
+      this.events.emit({ type: "error", reason: "connect", error });
+      const alone = this.sockets.open === 0;
+      // A full server is no reason to give up while there are leases out: they come back.
+      if (kind !== "busy" || alone) {
+        this.#refuse(kind === "permanent" && alone ? this.#line.length : 1, error);
+      }
     }
-    this.#freed();
+    this.freed();
   }
 
-  /** A polite end, within the reset's limit. */
-  async #retire(slot: Slot<C>, _reason: CloseReason): Promise<void> {
-    this.#forget(slot);
-    slot.state = "closing";
-    this.#closing++;
+  #refuse(count: number, error: unknown): void {
+    const message = `could not connect: ${textOf(error)} (${describe(this.stats, this.settings.limit)})`;
+    for (; count > 0; count--) this.#line.shift()?.reject(new ConnectError(message, { cause: error }));
+  }
+
+  /** A lease ends: puts the session in order where it needs that. */
+  takeBack(slot: Slot<C>): Promise<void> {
+    if (!this.sockets.has(slot)) return DONE;
+    const { resetOnReturn, clock } = this.settings;
+    const now = clock.now();
+    this.tally.usedMs += now - slot.leasedAtMs;
+    if (this.events.wanted("release")) this.emit("release", slot);
     try {
-      await this.#limited(() => slot.connection.close(), this.#resetMs);
-    } catch {
-      // Then without politeness.
+      const { connection } = slot;
+      if (connection.inFlight > 0) throw new Error("a command was still under way on release");
+      if (resetOnReturn === "full") return this.#reset(slot, () => connection.reset());
+      if (resetOnReturn === "rollback" && connection.inTransaction) {
+        return this.#reset(slot, () => connection.rollback());
+      }
+      slot.usedAtMs = slot.answeredAtMs = now;
+      this.#returned(slot, now);
+    } catch (error) {
+      this.sockets.destroy(slot, "reset", error);
     }
+    return DONE;
+  }
+
+  async #reset(slot: Slot<C>, action: () => Promise<unknown>): Promise<void> {
+    const { clock, resetTimeoutMs } = this.settings;
+    slot.state = "checking";
     try {
-      slot.connection.destroy();
-    } catch {
-      // As above.
+      await limited(clock, resetTimeoutMs, "reset", action);
+    } catch (error) {
+      return this.sockets.destroy(slot, "reset", error);
     }
-    this.#closing--;
-    this.#freed();
+    this.emit("reset", slot);
+    slot.usedAtMs = slot.answeredAtMs = clock.now();
+    if (this.sockets.has(slot)) this.#returned(slot, clock.now());
   }
 
-  #forget(slot: Slot<C>): void {
-    this.#slots.delete(slot);
-    slot.timer?.cancel();
-    const at = this.#idle.indexOf(slot);
-    if (at >= 0) this.#idle.splice(at, 1);
+  #returned(slot: Slot<C>, now: number): void {
+    const { soft, generation, recycleAtMs } = slot;
+    if (this.#closed) void this.sockets.retire(slot, "shutdown");
+    else if (soft || generation < this.#generation) void this.sockets.retire(slot, "invalidated");
+    else if (now >= recycleAtMs) void this.sockets.retire(slot, "recycle");
+    else this.#hand(slot);
   }
 
-  #freed(): void {
-    this.#grow();
-    if (this.#slots.size + this.#closing === 0) this.#drained?.();
+  discard(slot: Slot<C>, error: unknown): void {
+    if (!this.sockets.has(slot)) return;
+    this.tally.usedMs += this.settings.clock.now() - slot.leasedAtMs;
+    this.emit("invalidate", slot, "hard", error);
+    this.sockets.destroy(slot, "invalidated", error);
+    this.#lost(error);
+  }
+
+  softened(slot: Slot<C>, error: unknown): void {
+    slot.soft = true;
+    this.emit("invalidate", slot, "soft", error);
+  }
+
+  detach(slot: Slot<C>): void {
+    this.sockets.forget(slot);
+    this.freed();
+  }
+
+  /** Server or network ended it. A lease on it goes on until its holder notices. */
+  #died(slot: Slot<C>, error: unknown): void {
+    if (!this.sockets.has(slot)) return;
+    this.#idle.remove(slot);
+    this.sockets.destroy(slot, "dead", error);
+    this.#lost(error);
+  }
+
+  #lost(error: unknown): void {
+    const now = this.settings.clock.now();
+    const failover = error !== undefined && this.#connector.kindOf(error) === "failover";
+    if (failover || now - this.#lostAtMs < OUTAGE_MS) this.#abandonOlder();
+    this.#lostAtMs = now;
+  }
+
+  /** What is older than this moment is not used again: idle ones go now, without a word to who may not answer. */
+  #abandonOlder(): void {
+    this.#generation++;
+    for (const slot of this.#idle.takeAll()) this.sockets.destroy(slot, "invalidated");
   }
 
   invalidateAll({ soft = false }: { soft?: boolean } = {}): void {
-    this.#generation++;
-    if (!soft) { for (const slot of [...this.#idle]) void this.#retire(slot, "invalidated"); }
+    this.events.emit({ type: "invalidate", reason: soft ? "all, soft" : "all" });
+    if (soft) this.#generation++;
+    else this.#abandonOlder();
   }
 
-  async close({ drain = 5 }: { drain?: number } = {}): Promise<void> {
+  /** A sign of life from an idle one, which is not offered meanwhile. It does not count as use. */
+  async #keepAlive(slot: Slot<C>): Promise<void> {
+    const { clock, pingTimeoutMs } = this.settings;
+    slot.state = "checking";
+    try {
+      await limited(clock, pingTimeoutMs, "ping", () => slot.connection.ping());
+    } catch (error) {
+      this.sockets.destroy(slot, "ping", error);
+      return this.#abandonOlder();
+    }
+    if (!this.sockets.has(slot)) return;
+    slot.answered(clock.now());
+    this.#returned(slot, clock.now());
+  }
+
+  /** There is room: for the first in the line, or for who waits for the end. */
+  protected override freed(): void {
+    this.#grow();
+    super.freed();
+  }
+
+  protected get connecting(): number {
+    return this.#connector.connecting;
+  }
+
+  close({ drain = 5 }: { drain?: number } = {}): Promise<void> {
     this.#closed = true;
-    this.#stop.abort(new PoolClosedError("the pool is closed"));
-    for (const waiter of this.#waiters.splice(0)) {
-      waiter.grant.reject(new PoolClosedError("the pool is closed"));
-    }
-    for (const slot of [...this.#idle]) void this.#retire(slot, "shutdown");
-    if (this.#slots.size + this.#closing > 0) {
-      const done = Promise.withResolvers<void>();
-      this.#drained = done.resolve;
-      const timer = this.#clock.timer(drain * 1_000, done.resolve);
-      await done.promise;
-      timer.cancel();
-    }
-    for (const slot of [...this.#slots]) this.#destroy(slot, "shutdown");
+    return this.#end ??= this.#close(drain * 1_000);
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    const error = new PoolClosedError("the pool was closed while waiting for a connection");
+    for (const waiter of this.#verifying) waiter.reject(error);
+    for (let waiter = this.#line.shift(); waiter; waiter = this.#line.shift()) waiter.reject(error);
+    this.#line.close();
+    this.#connector.close(error);
+    for (const slot of this.#idle.takeAll()) void this.sockets.retire(slot, "shutdown");
+    await this.empty(drainMs);
+    this.sockets.destroyAll();
+    await this.empty(this.settings.resetTimeoutMs);
+    this.#idle.close();
+  }
+
+  #timedOut(waiter: Waiter<Lease<C>>, where?: PoolTimeoutError["where"]): PoolTimeoutError {
+    this.tally.timedOut++;
+    const { lastError, connecting } = this.#connector;
+    return timeoutError({
+      limitMs: waiter.deadlineMs - waiter.sinceMs,
+      where: where ?? (connecting > 0 || lastError ? "connect" : "queue"),
+      state: describe(this.stats, this.settings.limit),
+      lastError,
+      nested: waiter.nested,
+    });
   }
 
   get stats(): PoolStats {
-    const leased = this.#slots.size - this.#idle.length;
+    const { open, closing } = this.sockets;
+    const { connecting } = this.#connector;
+    const { size, keep } = this.settings;
     return {
-      size: this.#size,
+      size,
       idle: this.#idle.length,
-      leased,
-      connecting: this.#connecting,
-      closing: this.#closing,
-      waiting: this.#waiters.length,
-      overflow: Math.max(0, this.#slots.size + this.#connecting - this.#size),
+      leased: open - this.#idle.length,
+      connecting,
+      closing,
+      waiting: this.#line.length + this.#verifying.size,
+      overflow: Math.max(0, open + connecting - keep),
       generation: this.#generation,
+      totals: this.tally.totals,
     };
   }
 
-  get connections(): readonly ConnectionState[] {
-    const now = this.#clock.now();
-    return [...this.#slots].map((slot) => ({
-      id: slot.connection.id,
-      state: slot.state,
-      ageMs: now - slot.bornAt,
-      idleMs: slot.state === "idle" ? now - slot.usedAt : 0,
-      uses: slot.uses,
-      recycleInMs: slot.recycleAt === NEVER ? null : slot.recycleAt - now,
-    }));
-  }
-
-  /** SQLAlchemy's one line. */
   status(): string {
-    const { size, idle, leased } = this.stats;
-    return `Pool size: ${size}  Connections in pool: ${idle} Current Overflow: ${
-      idle + leased - size
-    } Current Checked out connections: ${leased}`;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-}
-
-class SlotLease<C extends Poolable> implements Lease<C> {
-  #give: ((soft: boolean, error: unknown) => Promise<void>) | undefined;
-  readonly #connection: C;
-  #soft = false;
-
-  constructor(
-    _pool: Pool<C>,
-    slot: { connection: C },
-    give: (soft: boolean, error: unknown) => Promise<void>,
-  ) {
-    this.#connection = slot.connection;
-    this.#give = give;
-  }
-
-  get connection(): C {
-    if (!this.#give) throw new LeaseReleasedError("the lease was released: acquire another one");
-    return this.#connection;
-  }
-
-  async release(): Promise<void> {
-    const give = this.#give;
-    this.#give = undefined;
-    await give?.(this.#soft, undefined);
-  }
-
-  invalidate(error: unknown = new Error("invalidated"), { soft = false }: { soft?: boolean } = {}): void {
-    if (soft) this.#soft = true;
-    else {
-      const give = this.#give;
-      this.#give = undefined;
-      void give?.(false, error);
-    }
-  }
-
-  detach(): C {
-    throw new Error("not built");
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.release().catch(() => {});
+    return statusLine(this.stats);
   }
 }

@@ -40,6 +40,7 @@ function sum(id, holds, text) {
 }
 
 function chart(it) {
+  // deno-lint-ignore sluice/time-from-clock -- this runs in a browser
   const now = performance.now();
   if (last) {
     const seconds = (now - last.now) / 1000;

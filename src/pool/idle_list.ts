@@ -1,0 +1,127 @@
+/**
+ * The connections that nobody uses, and what happens to them while they lie: too old, idle for too long, due for a
+ * sign of life. One timer serves all; taking and putting cost the same however many there are.
+ *
+ * A machine that slept shows in the wall clock, which went on while the monotonic one stood still. All connections are
+ * then suspect and pinged once; a wall clock that was set costs one ping, too, and nothing else.
+ */
+import type { Timer } from "../clock.ts";
+import type { Settings } from "./options.ts";
+import type { Slot } from "./slot.ts";
+import type { CloseReason, Poolable } from "./types.ts";
+
+const SLEEP_MS = 5_000;
+
+export interface IdleActions<C extends Poolable> {
+  /** It is out of the list and has to go. */
+  retire(slot: Slot<C>, reason: CloseReason): void;
+  /** It is out of the list and wants a sign of life. */
+  check(slot: Slot<C>): void;
+}
+
+export class IdleList<C extends Poolable> {
+  readonly #settings: Settings<C>;
+  readonly #actions: IdleActions<C>;
+  #slots: Slot<C>[] = [];
+  #timer: Timer | undefined;
+  #timerDueMs = Infinity;
+  #wallAheadMs: number;
+
+  constructor(settings: Settings<C>, actions: IdleActions<C>) {
+    this.#settings = settings;
+    this.#actions = actions;
+    this.#wallAheadMs = settings.clock.wallMs() - settings.clock.now();
+  }
+
+  get length(): number {
+    return this.#slots.length;
+  }
+
+  /** The next one by order that is in date; what is not is retired on the way. */
+  take(now: number, generation: number): Slot<C> | undefined {
+    if (this.#slots.length === 0) return undefined;
+    this.#noticeSleep(now);
+    while (true) {
+      const slot = this.#settings.lifo ? this.#slots.pop() : this.#slots.shift();
+      if (!slot) return undefined;
+      const reason = this.#reasonToGo(slot, now, generation);
+      if (reason === undefined) return slot;
+      this.#actions.retire(slot, reason);
+    }
+  }
+
+  /** Lays it down; false where there are as many as are kept. */
+  put(slot: Slot<C>, now: number): boolean {
+    const { keep, overflowLingerMs } = this.#settings;
+    if (this.#slots.length >= keep && overflowLingerMs === 0) return false;
+    slot.state = "idle";
+    this.#slots.push(slot);
+    this.#wakeAt(this.#dueMs(slot), now);
+    return true;
+  }
+
+  remove(slot: Slot<C>): void {
+    const at = this.#slots.indexOf(slot);
+    if (at >= 0) this.#slots.splice(at, 1);
+  }
+
+  takeAll(): Slot<C>[] {
+    return this.#slots.splice(0);
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#timerDueMs = Infinity;
+  }
+
+  #noticeSleep(now: number): void {
+    const ahead = this.#settings.clock.wallMs() - now;
+    if (ahead - this.#wallAheadMs > SLEEP_MS) { for (const slot of this.#slots) slot.suspect = true; }
+    this.#wallAheadMs = ahead;
+  }
+
+  #reasonToGo(slot: Slot<C>, now: number, generation: number): CloseReason | undefined {
+    if (slot.soft || slot.generation < generation) return "invalidated";
+    if (now >= slot.recycleAtMs) return "recycle";
+    if (now - slot.usedAtMs >= this.#settings.idleMs || now - slot.answeredAtMs >= slot.serverIdleMs) {
+      return "idle";
+    }
+    return undefined;
+  }
+
+  #dueMs(slot: Slot<C>): number {
+    const { idleMs, keepAliveMs, keep, overflowLingerMs } = this.#settings;
+    const linger = this.#slots.length > keep ? overflowLingerMs : Infinity;
+    return Math.min(
+      slot.recycleAtMs,
+      slot.usedAtMs + Math.min(idleMs, linger),
+      slot.answeredAtMs + Math.min(slot.serverIdleMs, keepAliveMs),
+    );
+  }
+
+  #wakeAt(dueMs: number, now: number): void {
+    if (dueMs >= this.#timerDueMs) return;
+    this.#timer?.cancel();
+    this.#timerDueMs = dueMs;
+    this.#timer = this.#settings.clock.timer(dueMs - now, () => this.#tick());
+  }
+
+  #tick(): void {
+    this.close();
+    const { clock, keepAliveMs, keep, overflowLingerMs } = this.#settings;
+    const now = clock.now();
+    this.#noticeSleep(now);
+    let excess = this.#slots.length - keep;
+    for (const slot of [...this.#slots]) {
+      const reason = this.#reasonToGo(slot, now, slot.generation) ??
+        (excess > 0 && now - slot.usedAtMs >= overflowLingerMs ? "overflow" : undefined);
+      if (reason === undefined && now - slot.answeredAtMs < keepAliveMs) continue;
+      this.remove(slot);
+      excess--;
+      if (reason === undefined) this.#actions.check(slot);
+      else this.#actions.retire(slot, reason);
+    }
+    for (const slot of this.#slots) this.#wakeAt(this.#dueMs(slot), now);
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Which connection may be used: pings, deaths, generations, ages, signs of life.
+ */
+import assert from "node:assert/strict";
+import { settled, watch } from "./fake_driver.ts";
+import { openPool } from "./opened_pool.ts";
+
+Deno.test("2: a ping has its own limit, and its expiry destroys the socket", async () => {
+  await using it = openPool({ prePing: { timeout: 1 }, timeout: 30 });
+  const { pool, driver, advance } = it;
+  await (await pool.acquire()).release();
+  driver.made[0].answers.ping = "held";
+  const next = watch(pool.acquire());
+  await advance(1.1);
+  assert.equal(driver.made[0].destroyed, 1);
+  assert.equal(next.value?.connection.id, 2, "and another is made in the time that is left");
+  await next.value!.release();
+});
+
+Deno.test("3: whatever a ping throws, the connection is dead", async () => {
+  for (
+    const how of [new TypeError("x is undefined"), () => {
+      throw "a string";
+    }]
+  ) {
+    await using it = openPool({ prePing: true });
+    await (await it.pool.acquire()).release();
+    it.driver.made[0].answers.ping = how;
+    const lease = await it.pool.acquire();
+    assert.equal(lease.connection.id, 2);
+    await lease.release();
+  }
+});
+
+Deno.test("4: a connection that the server closes while idle is out at once, without a command", async () => {
+  await using it = openPool();
+  const { pool, driver } = it;
+  await (await pool.acquire()).release();
+  driver.made[0].die(new Error("4031 disconnected by the server because of inactivity"));
+  await settled();
+  assert.deepEqual([pool.stats.idle, pool.stats.totals.closed.dead], [0, 1]);
+  assert.deepEqual(driver.made[0].commands, []);
+  const lease = await pool.acquire();
+  assert.equal(lease.connection.id, 2);
+  await lease.release();
+});
+
+Deno.test("5: what answered a moment ago is not pinged; idleOver 0 always pings", async () => {
+  for (const idleOver of [0, 1]) {
+    await using it = openPool({ prePing: { idleOver } });
+    const { pool, driver, advance } = it;
+    await (await pool.acquire()).release();
+    await advance(0.5);
+    await (await pool.acquire()).release();
+    assert.equal(driver.made[0].commands.length, idleOver === 0 ? 1 : 0);
+    await advance(1);
+    await (await pool.acquire()).release();
+    assert.equal(driver.made[0].commands.length, idleOver === 0 ? 2 : 1);
+  }
+});
+
+Deno.test("a connection made for this acquire is not pinged", async () => {
+  await using it = openPool({ prePing: true });
+  const lease = await it.pool.acquire();
+  assert.deepEqual(it.driver.made[0].commands, []);
+  await lease.release();
+});
+
+Deno.test("6: after a failed ping all older ones go: idle at once, leased on return, younger stay", async () => {
+  await using it = openPool({ size: 4, prePing: { idleOver: 1 } });
+  const { pool, driver, advance } = it;
+  const [a, b, c] = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()]);
+  await a.release();
+  await b.release();
+  await advance(2);
+  driver.made[0].answers.ping = new Error("gone");
+  const fresh = await pool.acquire();
+  assert.equal(pool.stats.generation, 1);
+  assert.deepEqual(driver.made.map((it) => it.open), [false, false, true, true]);
+  assert.equal(driver.made[1].commands.length, 0, "without a word to who may not answer");
+  await c.release();
+  await fresh.release();
+  await settled();
+  assert.deepEqual(driver.made.map((it) => it.open), [false, false, false, true]);
+});
+
+Deno.test("6: invalidateAll soft replaces each at its next use; hard, now", async () => {
+  await using it = openPool();
+  const { pool, driver } = it;
+  await (await pool.acquire()).release();
+  pool.invalidateAll({ soft: true });
+  assert.equal(driver.open, 1);
+  const second = await pool.acquire();
+  assert.equal(second.connection.id, 2);
+  await second.release();
+  pool.invalidateAll();
+  assert.equal(driver.open, 0);
+});
+
+Deno.test("20: one lost connection is an accident, two within a second are an outage, a failover is one at once", async () => {
+  await using it = openPool({
+    size: 5,
+    classify: (error) => (error as Error).message === "read-only" ? "failover" : "other",
+  });
+  const { pool, driver, advance } = it;
+  const leases = await Promise.all(Array.from({ length: 5 }, () => pool.acquire()));
+  for (const lease of leases.slice(2)) await lease.release();
+  leases[0].invalidate(new Error("killed"));
+  assert.equal(pool.stats.generation, 0);
+  await advance(2);
+  leases[1].invalidate(new Error("killed"));
+  assert.equal(pool.stats.generation, 0);
+  assert.equal(pool.stats.idle, 3);
+  driver.made[2].die();
+  await settled();
+  assert.deepEqual([pool.stats.generation, pool.stats.idle], [1, 0], "the second within a second");
+  await advance(5);
+  const [a, b] = [await pool.acquire(), await pool.acquire()];
+  await b.release();
+  a.invalidate(new Error("read-only"));
+  assert.deepEqual([pool.stats.generation, pool.stats.idle], [2, 0]);
+});
+
+Deno.test("13: a timer retires what is too old while it is idle, on return if it came due, never while leased", async () => {
+  await using it = openPool({ size: 2, recycle: 100, recycleJitter: 0.5, random: () => 0.5 });
+  const { pool, driver, advance } = it;
+  const [a, b] = [await pool.acquire(), await pool.acquire()];
+  await a.release();
+  await advance(74);
+  assert.equal(driver.open, 2, "75 s: half of the jitter, and only ever earlier");
+  await advance(2);
+  assert.deepEqual(driver.made.map((it) => it.open), [false, true], "the idle one by the timer");
+  await advance(1_000);
+  assert.equal(driver.made[1].open, true, "never one in use");
+  await b.release();
+  await settled();
+  assert.equal(driver.made[1].open, false);
+  assert.equal(pool.stats.totals.closed.recycle, 2);
+});
+
+Deno.test("13: recycle 0 makes a connection for each use, and each is used", async () => {
+  await using it = openPool({ recycle: 0 });
+  for (const id of [1, 2, 3]) {
+    const lease = await it.pool.acquire();
+    assert.equal(lease.connection.id, id);
+    await lease.release();
+  }
+});
+
+Deno.test("14: idle age is kept below the server's wait_timeout, and a recycle above it is warned about once", async () => {
+  await using it = openPool({ recycle: 3600 });
+  const { pool, driver, advance } = it;
+  const warnings: (string | undefined)[] = [];
+  pool.on("warning", (event) => warnings.push(event.reason));
+  driver.prepare = (connection) => connection.idleTimeout = 100;
+  await (await pool.acquire()).release();
+  await advance(89);
+  assert.equal(driver.open, 1);
+  await advance(2);
+  assert.equal(driver.open, 0, "ten seconds before the server would");
+  assert.equal(pool.stats.totals.closed.idle, 1);
+  await (await pool.acquire()).release();
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0]!, /recycle is 3600 s, but the server closes what is idle for 100 s/);
+});
+
+Deno.test("15: keepAlive pings idle ones; that is no use, and keeps the server from closing them", async () => {
+  await using it = openPool({ keepAlive: 30, idle: 200 });
+  const { pool, driver, advance } = it;
+  driver.prepare = (connection) => connection.idleTimeout = 60;
+  await (await pool.acquire()).release();
+  for (let i = 0; i < 6; i++) {
+    await advance(30);
+    await advance(0.9);
+  }
+  assert.deepEqual(driver.made[0].commands, Array(6).fill("ping"));
+  assert.equal(pool.stats.idle, 1);
+  await advance(30);
+  assert.equal(pool.stats.idle, 0, "it was idle for 200 s all the same");
+});
+
+Deno.test("15: a keepAlive that hangs does not keep anybody from a connection", async () => {
+  await using it = openPool({ size: 2, keepAlive: 30, prePing: { timeout: 1 } });
+  const { pool, driver, advance } = it;
+  await (await pool.acquire()).release();
+  driver.made[0].answers.ping = "held";
+  await advance(30);
+  assert.equal(pool.connections[0].state, "checking");
+  const lease = await pool.acquire();
+  assert.equal(lease.connection.id, 2, "another is made meanwhile");
+  await advance(1.1);
+  assert.equal(driver.made[0].open, false);
+  await lease.release();
+});
+
+Deno.test("16: an overflowing connection lingers, where that is asked for", async () => {
+  await using it = openPool({ size: 1, maxOverflow: 2, overflowLinger: 10 });
+  const { pool, driver, advance } = it;
+  const all = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()]);
+  for (const lease of all) await lease.release();
+  assert.equal(pool.stats.idle, 3);
+  await advance(11);
+  assert.equal(driver.open, 1, "down to size");
+  await advance(1_000);
+  assert.equal(driver.open, 1);
+});
+
+Deno.test("24: neither a wall clock that jumps nor a machine that slept does harm", async () => {
+  await using it = openPool({ recycle: 3_600, idle: 600, prePing: { idleOver: 1e9 } });
+  const { pool, driver, clock } = it;
+  await (await pool.acquire()).release();
+  const wall = clock.wallMs.bind(clock);
+  for (const hours of [1, -5, 9]) {
+    clock.wallMs = () => wall() + hours * 3_600_000;
+    const lease = await pool.acquire();
+    assert.equal(lease.connection.id, 1, `the wall clock went by ${hours} h`);
+    await lease.release();
+  }
+  assert.deepEqual(
+    driver.made[0].commands,
+    ["ping", "ping"],
+    "going on, it may have been asleep: pinged once",
+  );
+});
+
+Deno.test("24: a process that was stopped finds its connections too old at the next acquire, before any timer", async () => {
+  await using it = openPool({ recycle: 60 });
+  const { pool, clock } = it;
+  await (await pool.acquire()).release();
+  clock.freeze(100_000);
+  const lease = await pool.acquire();
+  assert.equal(lease.connection.id, 2);
+  await lease.release();
+});
