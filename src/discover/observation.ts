@@ -20,7 +20,9 @@ export interface FieldFacts {
   integers: number;
   numbers: number;
   booleans: number;
+  /** Times with a zone, and those without one. */
   times: number;
+  localTimes: number;
   texts: number;
   structures: number;
   lengthMax: number;
@@ -90,6 +92,8 @@ export function mainForm({ forms }: TopicFacts): Form {
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const NUMBER = /^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$/;
+/** Digits that a number would not keep: a serial number, a telephone number. */
+const IDENTIFIER = /^\s*[-+]?(0\d|\d{16})/;
 const TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[-+]\d\d:?\d\d)?$/;
 const BOOLEAN = /^(on|off|true|false|online|offline|open|closed)$/i;
 
@@ -146,6 +150,7 @@ function note(facts: TopicFacts, path: readonly string[], value: unknown): void 
       numbers: 0,
       booleans: 0,
       times: 0,
+      localTimes: 0,
       texts: 0,
       structures: 0,
       lengthMax: 0,
@@ -163,9 +168,10 @@ function note(facts: TopicFacts, path: readonly string[], value: unknown): void 
     field.booleans++;
   } else if (typeof value === "string") {
     field.lengthMax = Math.max(field.lengthMax, [...value].length);
-    if (TIME.test(value)) field.times++;
+    const time = TIME.exec(value);
+    if (time) time[3] ? field.times++ : field.localTimes++;
     else if (BOOLEAN.test(value)) field.booleans++;
-    else if (NUMBER.test(value)) field.numbers++;
+    else if (NUMBER.test(value) && !IDENTIFIER.test(value)) field.numbers++;
     else field.texts++;
   } else if (value !== null) {
     field.structures++;

@@ -4,10 +4,10 @@
  * Topics with the same number of levels, the same last level and the same fields are one kind of device; the levels in
  * which they differ become `{placeholders}`. Types come from all values heard, with room to grow. Pure.
  */
-import type { PresetName, RouteOptions } from "../route/options.ts";
-import { familyOf } from "./families.ts";
+import type { ColumnOptions, PresetName, RouteOptions } from "../route/options.ts";
+import { type Family, familyOf } from "./families.ts";
 import type { Announced } from "./home_assistant.ts";
-import { type FieldFacts, mainForm, type Observation, type TopicFacts } from "./observation.ts";
+import { type FieldFacts, type Form, mainForm, type Observation, type TopicFacts } from "./observation.ts";
 
 /** One route that would take what was heard, and the topics that made it. */
 export interface Proposal {
@@ -17,46 +17,57 @@ export interface Proposal {
   readonly topics: readonly TopicFacts[];
 }
 
+export interface ProposalOptions {
+  /** What Home Assistant's discovery has said. */
+  readonly announced?: readonly Announced[];
+  /** Whether a preset may be used; the topics of a family whose preset may not are grouped by shape. @default all may */
+  readonly allows?: (preset: PresetName) => boolean;
+  /** Names of tables that have an owner already. */
+  readonly tables?: readonly string[];
+}
+
 /** Names for the levels that differ, from left to right. */
 const LEVEL_NAMES = ["device", "part", "item", "detail"];
 /** At most so many columns are proposed for one table. */
 const COLUMNS_MAX = 40;
+/** What a family says about itself: no readings. */
+const ADMINISTRATION = /^(zigbee2mqtt\/bridge\/|frigate\/stats$)/;
 
-export function propose(observation: Observation, announced: readonly Announced[] = []): Proposal[] {
-  const families = new Map<PresetName, { title: string; topics: TopicFacts[] }>();
-  const others: TopicFacts[] = [];
+interface Kin {
+  readonly family: Family | undefined;
+  readonly topics: TopicFacts[];
+}
+
+export function propose(observation: Observation, options: ProposalOptions = {}): Proposal[] {
+  const { announced = [], allows = () => true, tables = [] } = options;
+  const kin = new Map<PresetName | undefined, Kin>();
   for (const facts of observation.topics.values()) {
     if (facts.topic.startsWith("$") || mainForm(facts) === "empty") continue;
     const family = familyOf(facts);
-    if (!family) others.push(facts);
-    else {
-      const group = families.get(family.preset) ?? { title: family.title, topics: [] };
-      group.topics.push(facts);
-      families.set(family.preset, group);
-    }
+    const one = kin.get(family?.preset) ?? { family, topics: [] };
+    one.topics.push(facts);
+    kin.set(family?.preset, one);
   }
-  const presets = [...families].map(([preset, { title, topics }]): Proposal => ({
-    route: { preset },
-    kind: title,
-    topics,
-  }));
-  const taken = new Set<string>();
-  return [...presets, ...groups(others).map((topics) => shaped(topics, announced, taken))];
+  const taken = new Set(tables);
+  return [...kin.values()].sort((a, b) => Number(!a.family) - Number(!b.family)).flatMap(
+    ({ family, topics }): Proposal[] => {
+      if (family && allows(family.preset)) {
+        return [{ route: { preset: family.preset }, kind: family.title, topics }];
+      }
+      const readings = topics.filter(({ topic }) => !ADMINISTRATION.test(topic));
+      return groups(readings, family !== undefined).map((group) => shaped(group, family, announced, taken));
+    },
+  );
 }
 
-/** Topics that look like the same kind of device. */
-function groups(all: readonly TopicFacts[]): TopicFacts[][] {
+/** Topics that look like the same kind of device. Those of one family may differ in their first level. */
+function groups(all: readonly TopicFacts[], oneFamily: boolean): TopicFacts[][] {
   const bySignature = new Map<string, TopicFacts[]>();
   for (const facts of all) {
     const form = mainForm(facts);
     const fields = form === "object" ? [...facts.fields.keys()].sort().join() : "";
-    const signature = JSON.stringify([
-      facts.levels.length,
-      facts.levels[0],
-      facts.levels.at(-1),
-      form,
-      fields,
-    ]);
+    const root = oneFamily ? "" : facts.levels[0];
+    const signature = JSON.stringify([facts.levels.length, root, facts.levels.at(-1), form, fields]);
     const group = bySignature.get(signature);
     if (group) group.push(facts);
     else bySignature.set(signature, [facts]);
@@ -64,7 +75,10 @@ function groups(all: readonly TopicFacts[]): TopicFacts[][] {
   return merge([...bySignature.values()]);
 }
 
-/** Joins groups of JSON objects that differ only by a few fields: devices leave out what they do not know yet. */
+/**
+ * Joins groups of JSON objects that differ only by a few fields: devices leave out what they do not know yet. Where the
+ * last level alone differs, it is the device's name if nearly all fields are the same.
+ */
 function merge(found: TopicFacts[][]): TopicFacts[][] {
   const merged: TopicFacts[][] = [];
   for (const group of found.sort((a, b) => b.length - a.length)) {
@@ -72,8 +86,10 @@ function merge(found: TopicFacts[][]): TopicFacts[][] {
     const twin = mainForm(first) === "object" &&
       merged.find(([other]) =>
         mainForm(other) === "object" && other.levels.length === first.levels.length &&
-        other.levels[0] === first.levels[0] && other.levels.at(-1) === first.levels.at(-1) &&
-        similar(other, first)
+        other.levels[0] === first.levels[0] &&
+        (other.levels.at(-1) === first.levels.at(-1)
+          ? similar(other, first, Math.min)
+          : siblings(other, first) && similar(other, first, Math.max))
       );
     if (twin) twin.push(...group);
     else merged.push([...group]);
@@ -81,52 +97,58 @@ function merge(found: TopicFacts[][]): TopicFacts[][] {
   return merged;
 }
 
-function similar(a: TopicFacts, b: TopicFacts): boolean {
-  const shared = [...a.fields.keys()].filter((key) => b.fields.has(key)).length;
-  return shared * 2 >= Math.min(a.fields.size, b.fields.size) && shared > 0;
+/** Topics that differ in their last level only. */
+function siblings(a: TopicFacts, b: TopicFacts): boolean {
+  return a.levels.length > 1 && a.levels.slice(0, -1).every((level, i) => level === b.levels[i]);
 }
+
+/** At least half of the fields of the smaller (`Math.min`) or the larger (`Math.max`) are in both. */
+function similar(a: TopicFacts, b: TopicFacts, whole: (...sizes: number[]) => number): boolean {
+  const shared = [...a.fields.keys()].filter((key) => b.fields.has(key)).length;
+  return shared * 2 >= whole(a.fields.size, b.fields.size) && shared > 0;
+}
+
+type Columns = Record<string, string | ColumnOptions>;
 
 function shaped(
   topics: readonly TopicFacts[],
+  family: Family | undefined,
   announced: readonly Announced[],
   taken: Set<string>,
 ): Proposal {
   const form = mainForm(topics[0]);
   const { pattern, names } = generalise(topics);
   const table = freeName(tableName(pattern), taken);
-  const levels = Object.fromEntries(names.map((name) => [name, `{${name}}`]));
-  const columns: Record<string, { value: string; type?: string; unit?: string } | string> = {
-    received_at: "@received",
-    ...levels,
-  };
-  const unit = (path: readonly string[]) =>
-    announced.find((it) =>
-      topics.some(({ topic }) => topic === it.stateTopic) && it.path.join("\0") === path.join("\0")
+  const columns: Columns = { received_at: "@received" };
+  for (const name of names) columns[name] = `{${name}}`;
+  const column = (key: string, path: readonly string[]): ColumnOptions => {
+    const unit = announced.find((it) =>
+      it.path.join("\0") === path.join("\0") && topics.some(({ topic }) => topic === it.stateTopic)
     )?.unit;
+    return { value: pathText(path), ...typeOf(factsOf(topics, key)), ...(unit ? { unit } : {}) };
+  };
+  const kind = [...(family ? [family.title] : []), FORM_NAMES[form]].join(": ");
+  if (form === "binary" || form === "array") return { route: { topic: pattern, table }, kind, topics };
   if (form === "object") {
     for (const [key, path] of fieldsOf(topics).slice(0, COLUMNS_MAX)) {
-      const type = typeOf(factsOf(topics, key));
-      const name = freeName(columnName(path), new Set(Object.keys(columns)));
-      columns[name] = { value: pathText(path), type, ...(unit(path) ? { unit: unit(path) } : {}) };
+      columns[freeName(columnName(path), new Set(Object.keys(columns)))] = column(key, path);
     }
-    return { route: { topic: pattern, table, decode: "json", columns }, kind: "JSON objects", topics };
+    return { route: { topic: pattern, table, decode: "json", columns }, kind, topics };
   }
-  if (form === "binary" || form === "array") {
-    return {
-      route: { topic: pattern, table },
-      kind: form === "array" ? "JSON arrays" : "binary payloads",
-      topics,
-    };
-  }
-  const type = typeOf(factsOf(topics, "[]"));
-  columns.value = { value: "$", type, ...(unit([]) ? { unit: unit([]) } : {}) };
+  columns[freeName("value", new Set(Object.keys(columns)))] = column("[]", []);
   const decode = form === "number" ? "number" : "text";
-  return {
-    route: { topic: pattern, table, decode, columns },
-    kind: form === "number" ? "plain numbers" : "plain texts",
-    topics,
-  };
+  return { route: { topic: pattern, table, decode, columns }, kind, topics };
 }
+
+const FORM_NAMES: Readonly<Record<Form, string>> = {
+  object: "JSON objects",
+  array: "JSON arrays",
+  number: "plain numbers",
+  boolean: "plain states",
+  text: "plain texts",
+  binary: "binary payloads",
+  empty: "empty payloads",
+};
 
 /** The levels in which the topics differ become placeholders. */
 function generalise(topics: readonly TopicFacts[]): { pattern: string; names: string[] } {
@@ -181,6 +203,7 @@ function factsOf(topics: readonly TopicFacts[], key: string): FieldFacts {
     numbers: sum("numbers"),
     booleans: sum("booleans"),
     times: sum("times"),
+    localTimes: sum("localTimes"),
     texts: sum("texts"),
     structures: sum("structures"),
     lengthMax: max("lengthMax"),
@@ -189,15 +212,17 @@ function factsOf(topics: readonly TopicFacts[], key: string): FieldFacts {
 }
 
 /** The narrowest type that holds everything heard, with room to grow. */
-function typeOf(facts: FieldFacts): string {
-  const { numbers, booleans, times, texts, structures, lengthMax, magnitudeMax } = facts;
-  if (structures > 0) return "json";
-  if (texts > 0 || [numbers, booleans, times].filter((n) => n > 0).length > 1) {
-    return lengthMax > 100 ? "text" : `varchar(${lengthMax > 20 ? 255 : 64})`;
+function typeOf(facts: FieldFacts): Pick<ColumnOptions, "type" | "time"> {
+  const { numbers, integers, booleans, times, localTimes, texts, structures, lengthMax, magnitudeMax } =
+    facts;
+  if (structures > 0) return { type: "json" };
+  if (texts > 0 || [numbers, booleans, times, localTimes].filter((n) => n > 0).length > 1) {
+    return { type: lengthMax > 100 ? "text" : `varchar(${lengthMax > 20 ? 255 : 64})` };
   }
-  if (booleans > 0) return "boolean";
-  if (times > 0) return "datetime(3)";
+  if (booleans > 0) return { type: "boolean" };
+  if (times > 0) return { type: "datetime(3)", time: "iso" };
+  if (localTimes > 0) return { type: "datetime(3)", time: "local" };
   // A reading that was whole so far may have a fraction tomorrow; what counts beyond a double's precision may not.
-  if (numbers > 0) return magnitudeMax > Number.MAX_SAFE_INTEGER / 1_000 ? "bigint" : "double";
-  return "varchar(255)";
+  const counts = magnitudeMax > Number.MAX_SAFE_INTEGER / 1_000 && integers === numbers;
+  return { type: numbers === 0 ? "varchar(255)" : counts ? "bigint" : "double" };
 }

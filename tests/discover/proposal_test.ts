@@ -126,7 +126,9 @@ Deno.test("Home Assistant's discovery gives units, abbreviated or not", () => {
     path: ["temperature"],
     unit: "°C",
   });
-  const [{ route }] = propose(heard(["Home/kitchen/climate", { temperature: 20 }]), [announced!]);
+  const [{ route }] = propose(heard(["Home/kitchen/climate", { temperature: 20 }]), {
+    announced: [announced!],
+  });
   assert.deepEqual(route.columns!.temperature, { value: "$.temperature", type: "double", unit: "°C" });
   assert.equal(readDiscovery(message("homeassistant/sensor/a/config", "")), null);
   assert.equal(
