@@ -88,19 +88,17 @@ function scalars(firstId: number): Record<string, string> {
   }));
 }
 
-/** Edition 2023 checks that texts are UTF-8. */
-const DESCRIPTOR = {
+/** Edition 2023: a field that is there is told from one that is not, and texts must be UTF-8. */
+const PAYLOAD = {
   edition: "2023",
+  fields: fields({
+    timestamp: "uint64 1",
+    metrics: "Metric[] 2",
+    seq: "uint64 3",
+    uuid: "string 4",
+    body: "bytes 5",
+  }),
   nested: {
-    Payload: {
-      fields: fields({
-        timestamp: "uint64 1",
-        metrics: "Metric[] 2",
-        seq: "uint64 3",
-        uuid: "string 4",
-        body: "bytes 5",
-      }),
-    },
     Metric: {
       fields: fields({
         name: "string 1",
@@ -168,7 +166,7 @@ let known: protobuf.Type | undefined;
 
 /** The message type, made when it is first needed: most gateways never see Sparkplug. */
 export function payloadType(): protobuf.Type {
-  return known ??= protobuf.Root.fromJSON(DESCRIPTOR).lookupType("Payload");
+  return known ??= protobuf.Root.fromJSON({ nested: { Payload: PAYLOAD } }).lookupType("Payload");
 }
 
 /** Reads the message; a depth of 100 messages within messages is the library's own limit. */
