@@ -160,7 +160,6 @@ class World {
     if (stats.waiting > pinged) assert.equal(stats.idle, 0, "somebody waits while something is free");
     assert.ok(stats.idle >= 0 && stats.closing >= 0 && stats.connecting >= 0);
   }
-  }
 
   /** The end of a pool: everything is settled, and nothing is left. */
   async finish(): Promise<void> {
