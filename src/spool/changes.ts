@@ -12,13 +12,14 @@ export function rewind(store: Store, name: string, upto: number): number {
   const from = Math.min(lane.settled, Math.max(upto, lane.kept));
   store.file.begin();
   const again = store.count(lane, from, lane.settled);
-  const { dead, gone } = store.letters.rewind(name, from, lane.settled);
+  const gone = store.letters.gone(name, from, lane.settled);
+  const dead = store.letters.rewind(name, from, lane.settled);
   // Which of them were filtered is not known any more: those beyond what counts as stored were.
   const stored = Math.min(store.totals.stored, again - dead - gone);
   store.totals.dead -= dead;
   store.totals.stored -= stored;
   store.totals.filtered -= again - dead - gone - stored;
-  lane.pending += again;
+  lane.pending += again - gone;
   lane.settled = lane.written = from;
   lane.grace = lane.grace.filter((it) => it.upto <= from);
   store.saveLane(lane);
@@ -33,11 +34,12 @@ export function renew(store: Store, upto: number, identity: string): string {
   for (const lane of store.lanes.values()) {
     if (lane.settled < upto) {
       const done = store.count(lane, lane.settled, upto);
-      const { dead, gone } = store.letters.settle(lane.name, lane.settled, upto);
+      const gone = store.letters.gone(lane.name, lane.settled, upto);
+      const dead = store.letters.settle(lane.name, lane.settled, upto);
       store.totals.dead += dead;
       store.totals.stored += done - dead - gone;
       store.totals.rows += done - dead - gone;
-      lane.pending -= done;
+      lane.pending -= done - gone;
       lane.settled = upto;
       store.startGrace(lane);
     }
@@ -63,12 +65,13 @@ export function dropOldest(store: Store, bytes: number): void {
     )!;
     const last = frame.first + frame.count - 1;
     const waiting = store.count(lane, lane.settled, last);
-    const { dead, gone } = store.letters.settle(lane.name, lane.settled, last);
+    const gone = store.letters.gone(lane.name, lane.settled, last);
+    const dead = store.letters.settle(lane.name, lane.settled, last);
     store.letters.forget(lane.name, lane.kept, last);
     store.file.run(`DELETE FROM queue_${lane.id} WHERE first <= ?`, frame.first);
     store.totals.dropped += waiting - dead - gone;
     store.totals.dead += dead;
-    lane.pending -= waiting;
+    lane.pending -= waiting - gone;
     lane.settled = lane.kept = last;
     lane.grace = [];
     store.saveLane(lane);

@@ -14,12 +14,6 @@ const LETTER_BYTES = 256;
 /** How many are looked at in one go when the oldest must leave. */
 const PAGE = 100;
 
-/** Letters of a range of a lane: those in the totals, and those that only left their number. */
-export interface LetterCounts {
-  readonly dead: number;
-  readonly gone: number;
-}
-
 export class Letters {
   count = 0;
   bytes = 0;
@@ -72,28 +66,27 @@ export class Letters {
   }
 
   /** Their deliveries are done with: counts those in (after, upto] that were not counted yet. */
-  settle(lane: string, after: number, upto: number): LetterCounts {
-    const dead = this.#file.run(
+  settle(lane: string, after: number, upto: number): number {
+    return this.#file.run(
       "UPDATE dead SET counted = 1 WHERE lane = ? AND sequence > ? AND sequence <= ? AND counted = 0",
       lane,
       after,
       upto,
     );
-    return { dead, gone: this.#gone(lane, after, upto) };
   }
 
   /** Their deliveries wait again: takes them out of the count. */
-  rewind(lane: string, after: number, upto: number): LetterCounts {
-    const dead = this.#file.run(
+  rewind(lane: string, after: number, upto: number): number {
+    return this.#file.run(
       "UPDATE dead SET counted = 0 WHERE lane = ? AND sequence > ? AND sequence <= ? AND counted = 1 AND gone = 0",
       lane,
       after,
       upto,
     );
-    return { dead, gone: this.#gone(lane, after, upto) };
   }
 
-  #gone(lane: string, after: number, upto: number): number {
+  /** Those that only left their number: they do not wait, though their deliveries lie in the queue. */
+  gone(lane: string, after: number, upto: number): number {
     return this.#file.get<{ n: number }>(
       "SELECT count(*) AS n FROM dead WHERE lane = ? AND sequence > ? AND sequence <= ? AND gone = 1",
       lane,

@@ -78,7 +78,8 @@ export class Store {
         grace: [],
         writer: new FrameWriter(),
       };
-      lane.pending = this.count(lane, lane.settled, Number.MAX_SAFE_INTEGER);
+      lane.pending = this.count(lane, lane.settled, Number.MAX_SAFE_INTEGER) -
+        this.letters.gone(lane.name, lane.settled, Number.MAX_SAFE_INTEGER);
       if (lane.settled > lane.kept) this.startGrace(lane);
       this.lanes.set(lane.name, lane);
     }
@@ -344,8 +345,8 @@ export class Store {
     this.totals.stored += outcome.stored;
     this.totals.filtered += outcome.filtered;
     this.totals.rows += outcome.rows;
-    this.totals.dead += counted.dead;
-    lane.pending -= outcome.stored + outcome.filtered + counted.dead + counted.gone;
+    this.totals.dead += counted;
+    lane.pending -= outcome.stored + outcome.filtered + counted;
     lane.settled = lane.written = last;
     this.startGrace(lane);
     this.saveLane(lane);
