@@ -1,26 +1,33 @@
 /**
- * A limit for what a driver promises: it may hang, throw at once or reject; and it is given up when the time is over.
+ * A limit for what a driver promises: it may hang, throw at once or reject; and it is given up when the time is over,
+ * or when the connection is gone.
  */
 import type { Clock } from "../clock.ts";
+import type { Slot } from "./slot.ts";
+import type { Poolable } from "./types.ts";
 
-/** Rejects with an Error that names `what` after `limitMs`. What comes later is ignored. */
-export function limited(
+/** Asks the connection for something. Rejects after `limitMs`, and when the slot is destroyed; what comes later is ignored. */
+export function limited<C extends Poolable>(
+  slot: Slot<C>,
   clock: Clock,
   limitMs: number,
-  what: string,
-  action: () => Promise<unknown>,
-): Promise<unknown> {
+  command: "ping" | "rollback" | "reset" | "close",
+): Promise<void> {
   return new Promise((resolve, reject) => {
+    const end = (settle: () => void) => {
+      timer?.cancel();
+      slot.cancel = undefined;
+      settle();
+    };
+    const fail = (error: unknown) => end(() => reject(error));
     const timer = limitMs === Infinity
       ? undefined
-      : clock.timer(limitMs, () => reject(new Error(`no answer to ${what} within ${limitMs} ms`)));
-    let answer;
+      : clock.timer(limitMs, () => fail(new Error(`no answer to ${command} within ${limitMs} ms`)));
+    slot.cancel = () => fail(new Error(`the connection was closed during ${command}`));
     try {
-      answer = action();
+      Promise.resolve(slot.connection[command]()).then(() => end(resolve), fail);
     } catch (error) {
-      timer?.cancel();
-      return reject(error);
+      fail(error);
     }
-    Promise.resolve(answer).finally(() => timer?.cancel()).then(resolve, reject);
   });
 }

@@ -158,7 +158,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     };
     let error: unknown;
     try {
-      await limited(clock, Math.min(pingTimeoutMs, leftMs), "ping", () => slot.connection.ping());
+      await limited(slot, clock, Math.min(pingTimeoutMs, leftMs), "ping");
     } catch (reason) {
       error = reason ?? new Error("the ping was refused without a reason");
     }
@@ -239,9 +239,9 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     try {
       const { connection } = slot;
       if (connection.inFlight > 0) throw new Error("a command was still under way on release");
-      if (resetOnReturn === "full") return this.#reset(slot, () => connection.reset());
+      if (resetOnReturn === "full") return this.#reset(slot, "reset");
       if (resetOnReturn === "rollback" && connection.inTransaction) {
-        return this.#reset(slot, () => connection.rollback());
+        return this.#reset(slot, "rollback");
       }
       slot.usedAtMs = slot.answeredAtMs = now;
       this.#returned(slot, now);
@@ -251,11 +251,11 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     return DONE;
   }
 
-  async #reset(slot: Slot<C>, action: () => Promise<unknown>): Promise<void> {
+  async #reset(slot: Slot<C>, how: "reset" | "rollback"): Promise<void> {
     const { clock, resetTimeoutMs } = this.settings;
     slot.state = "checking";
     try {
-      await limited(clock, resetTimeoutMs, "reset", action);
+      await limited(slot, clock, resetTimeoutMs, how);
     } catch (error) {
       return this.sockets.destroy(slot, "reset", error);
     }
@@ -322,7 +322,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     const { clock, pingTimeoutMs } = this.settings;
     slot.state = "checking";
     try {
-      await limited(clock, pingTimeoutMs, "ping", () => slot.connection.ping());
+      await limited(slot, clock, pingTimeoutMs, "ping");
     } catch (error) {
       this.sockets.destroy(slot, "ping", error);
       return this.#abandonOlder();

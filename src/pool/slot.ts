@@ -16,6 +16,8 @@ export class Slot<C extends Poolable> {
   soft = false;
   /** Pinged at its next use in any case. */
   suspect = false;
+  /** Set while it is asked for something: ends the waiting for the answer. */
+  cancel: (() => void) | undefined;
   /** What the server allows between two commands, with a margin for the way; Infinity where it does not say. */
   readonly serverIdleMs: number;
 

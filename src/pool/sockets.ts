@@ -52,6 +52,7 @@ export class Sockets<C extends Poolable> {
     if (!this.#open.delete(slot)) return;
     slot.state = "closing";
     destroyQuietly(slot.connection);
+    slot.cancel?.();
     this.#onClosed(slot, reason, error);
   }
 
@@ -60,7 +61,7 @@ export class Sockets<C extends Poolable> {
     slot.state = "closing";
     this.#closing.add(slot);
     const { clock, resetTimeoutMs } = this.#settings;
-    await limited(clock, resetTimeoutMs, "close", () => slot.connection.close()).catch(() => {});
+    await limited(slot, clock, resetTimeoutMs, "close").catch(() => {});
     destroyQuietly(slot.connection);
     this.#closing.delete(slot);
     this.#onClosed(slot, reason, undefined);

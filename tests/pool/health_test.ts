@@ -232,3 +232,16 @@ Deno.test("24: a process that was stopped finds its connections too old at the n
   assert.equal(lease.connection.id, 2);
   await lease.release();
 });
+
+Deno.test("a connection that dies while it is pinged keeps nobody waiting for the ping's limit", async () => {
+  await using it = openPool({ prePing: { timeout: 10 } });
+  const { pool, driver } = it;
+  await (await pool.acquire()).release();
+  driver.made[0].answers.ping = "held";
+  const next = watch(pool.acquire());
+  await settled();
+  driver.made[0].die();
+  await settled();
+  assert.equal(next.value?.connection.id, 2);
+  await next.value!.release();
+});
