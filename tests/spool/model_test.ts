@@ -196,7 +196,7 @@ class Run {
 
 type Step = "append" | "batch" | "rewind" | "renew" | "reopen" | "crash";
 const STEPS =
-  ([["append", 90], ["batch", 94], ["rewind", 10], ["renew", 2], ["reopen", 2], ["crash", 2]] as const)
+  ([["append", 90], ["batch", 95], ["rewind", 10], ["renew", 2], ["reopen", 1], ["crash", 2]] as const)
     .flatMap(([name, weight]) => Array<[Step]>(weight).fill([name]));
 
 function existing(dir: string): string | undefined {
@@ -214,7 +214,7 @@ function copyStill(from: Scratch, to: Scratch): void {
       const { size, mtime } = Deno.statSync(from.path + suffix);
       return `${size} ${mtime?.getTime()}`;
     }).join();
-  for (let before; before !== state();) {
+  for (let before = ""; before !== state();) {
     before = state();
     for (const suffix of ["", "-wal", ".identity"]) Deno.copyFileSync(from.path + suffix, to.path + suffix);
   }
