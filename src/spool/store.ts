@@ -351,6 +351,8 @@ export class Store {
     this.startGrace(lane);
     this.saveLane(lane);
     this.saveTotals();
+    // Who hears of a dead letter wants to see it.
+    if (counted > 0) this.file.commit();
   }
 
   park(letters: readonly StoredLetter[]): void {
