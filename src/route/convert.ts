@@ -7,9 +7,8 @@
 import type { ColumnType } from "../column_type.ts";
 import type { SqlValue } from "../message.ts";
 import { parseNumber } from "../decode/number.ts";
-
-/** A value does not fit its column. The message says why. */
-export class UnfitError extends Error {}
+import { plainTime } from "./time.ts";
+import { UnfitError } from "./unfit_error.ts";
 
 const INTEGER_BITS: Readonly<Record<string, number>> = {
   tinyint: 8,
@@ -64,8 +63,10 @@ export function convert(value: unknown, type: ColumnType): SqlValue {
         : value instanceof Uint8Array
         ? refuse(value, "JSON")
         : jsonText(value);
-    default:
-      return natural(value);
+    case "datetime":
+    case "date":
+    case "time":
+      return plainTime(value, type);
   }
 }
 

@@ -33,7 +33,7 @@ function parsePath(text: string): Step[] {
       throw new TypeError(
         `the path "${text}" cannot be read from "${
           text.slice(at)
-        }" on: write $.key, $["any key"], $[0] or $.*`,
+        }" on: write $.key, $["any key"] or $[0]`,
       );
     }
     steps.push(step);

@@ -47,25 +47,25 @@ export function parsePattern(text: string): TopicPattern {
   return { text, levels, names, filter };
 }
 
-/** What the placeholders stand for in `topic`, or null where it does not match. */
+/** What the placeholders stand for in a topic, in the order of `names`, or null where it does not match. */
 export function matchPattern(
   { levels }: TopicPattern,
   topicLevels: readonly string[],
-): Record<string, string> | null {
+): string[] | null {
   // A wildcard at the beginning does not match topics that begin with $ (MQTT 5 section 4.7.2).
   if (levels[0].kind !== "literal" && topicLevels[0].startsWith("$")) return null;
-  const values: Record<string, string> = Object.create(null);
+  const values: string[] = [];
   for (let i = 0; i < levels.length; i++) {
     const level = levels[i];
     if (level.kind === "rest") {
       if (level.name !== undefined && i >= topicLevels.length) return null;
-      if (level.name !== undefined) values[level.name] = topicLevels.slice(i).join("/");
+      if (level.name !== undefined) values.push(topicLevels.slice(i).join("/"));
       return values;
     }
     if (i >= topicLevels.length) return null;
     if (level.kind === "literal") {
       if (level.text !== topicLevels[i]) return null;
-    } else if (level.name !== undefined) values[level.name] = topicLevels[i];
+    } else if (level.name !== undefined) values.push(topicLevels[i]);
   }
   return topicLevels.length === levels.length ? values : null;
 }

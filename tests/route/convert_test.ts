@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { parseColumnType } from "../../src/column_type.ts";
 import { decodeJson } from "../../src/decode/json.ts";
 import { quote } from "../../src/mysql/ddl.ts";
-import { convert, natural, truncate, UnfitError } from "../../src/route/convert.ts";
+import { convert, natural, truncate } from "../../src/route/convert.ts";
+import { UnfitError } from "../../src/route/unfit_error.ts";
 
 const as = (value: unknown, type: string) => convert(value, parseColumnType(type));
 const parsed = (text: string) => decodeJson(new TextEncoder().encode(text));

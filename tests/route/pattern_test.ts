@@ -20,10 +20,8 @@ Deno.test("each placeholder stands for its level, and the topic can be written f
     const levels = topic.split("/");
     const pattern = parsePattern(levels.map((it, i) => named[i] ? `{l${i}}` : it).join("/"));
     const values = matchPattern(pattern, levels)!;
-    assert.deepEqual(
-      { ...values },
-      Object.fromEntries(levels.flatMap((it, i) => named[i] ? [[`l${i}`, it]] : [])),
-    );
+    assert.deepEqual(values, levels.filter((_, i) => named[i]));
+    assert.deepEqual(pattern.names, levels.flatMap((_, i) => named[i] ? [`l${i}`] : []));
     assert.ok(matchesFilter(pattern.filter, topic));
   }));
 });
@@ -32,14 +30,8 @@ Deno.test("a rest with a name takes one level or more, # none or more", () => {
   const named = parsePattern("home/{path...}");
   assert.equal(named.filter, "home/#");
   assert.equal(matchPattern(named, ["home"]), null);
-  assert.deepEqual({ ...matchPattern(named, ["home", "a", "b"]) }, { path: "a/b" });
+  assert.deepEqual(matchPattern(named, ["home", "a", "b"]), ["a/b"]);
   assert.ok(matchPattern(parsePattern("home/#"), ["home"]));
-});
-
-Deno.test("a placeholder may be called anything that is a name", () => {
-  const values = matchPattern(parsePattern("{__proto__}/{constructor}"), ["a", "b"])!;
-  assert.equal(Object.hasOwn(values, "__proto__") && values["__proto__"], "a");
-  assert.equal(values["constructor"], "b");
 });
 
 Deno.test("a pattern that cannot be is refused with what is wrong", () => {

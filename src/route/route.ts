@@ -1,0 +1,85 @@
+/**
+ * One route, compiled: what becomes of a payload on its way to rows.
+ *
+ * What does not depend on topic and table is a `Plan`. Routes that say the same share it, so that ten thousand routes
+ * for ten thousand like devices stay small, and so that their rows share one shape and go to the database together.
+ */
+import { DECODER, type Decoder, type Memory } from "../decode/mod.ts";
+import type { Shape, SqlValue } from "../message.ts";
+import { compileEach } from "./each.ts";
+import { compileCondition } from "./expression.ts";
+import { compileLayout, type Layout } from "./layout.ts";
+import type { RouteMemories } from "./memory.ts";
+import type { RouteOptions } from "./options.ts";
+import { parsePattern, type TopicPattern } from "./pattern.ts";
+import type { Scope, Source } from "./source.ts";
+
+export interface Route {
+  /** Topic and table, numbered where that is not enough; it stays the same when columns are changed. */
+  readonly id: string;
+  readonly pattern: TopicPattern;
+  /** The table's name, perhaps with placeholders. */
+  readonly table: string;
+  readonly plan: Plan;
+  /** What the decoder remembers. */
+  readonly memory: Memory;
+}
+
+/** A message whose payload is decoded. */
+export type Message = Omit<Source, "element" | "key">;
+
+export class Plan {
+  readonly decode: Decoder;
+  readonly skipRetained: boolean;
+  readonly #layout: Layout;
+  readonly #each: ReturnType<typeof compileEach> | undefined;
+  readonly #when: ReturnType<typeof compileCondition> | undefined;
+  readonly #shapes = new Map<string, Shape>();
+
+  constructor(options: RouteOptions, levels: readonly string[]) {
+    const scope: Scope = { levels, each: options.each !== undefined };
+    this.decode = DECODER[options.decode ?? "auto"]!;
+    this.skipRetained = options.retained === "skip";
+    this.#layout = compileLayout(options, scope);
+    this.#each = options.each === undefined ? undefined : compileEach(options.each);
+    this.#when = options.when === undefined ? undefined : compileCondition(options.when, scope);
+  }
+
+  shapeOf(table: string): Shape {
+    let shape = this.#shapes.get(table);
+    if (!shape) {
+      const { columns, key, onDuplicateKey } = this.#layout;
+      this.#shapes.set(table, shape = { table, columns, key, onDuplicateKey });
+    }
+    return shape;
+  }
+
+  /** The rows of a message; none where the filters leave all of it out. Throws `UnfitError`. */
+  rowsOf(message: Message): SqlValue[][] {
+    const elements = this.#each?.(message.payload) ?? [{ key: undefined, value: message.payload }];
+    const rows: SqlValue[][] = [];
+    for (const { key, value } of elements) {
+      const source: Source = { ...message, element: value, key };
+      if (this.#when && !this.#when(source)) continue;
+      for (const values of this.#layout.rows(source)) rows.push(values);
+    }
+    return rows;
+  }
+}
+
+export function compileRoutes(routes: readonly RouteOptions[], memories: RouteMemories): Route[] {
+  const counts = new Map<string, number>();
+  const plans = new Map<string, Plan>();
+  return routes.map((options) => {
+    const { topic, table, ...rest } = options;
+    const base = `${topic} -> ${table}`;
+    const count = (counts.get(base) ?? 0) + 1;
+    counts.set(base, count);
+    const id = count === 1 ? base : `${base} #${count}`;
+    const pattern = parsePattern(topic!);
+    const said = JSON.stringify([pattern.names, rest]);
+    let plan = plans.get(said);
+    if (!plan) plans.set(said, plan = new Plan(options, pattern.names));
+    return { id, pattern, table: table!, plan, memory: memories.of(id) };
+  });
+}
