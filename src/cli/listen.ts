@@ -23,6 +23,8 @@ export const TOPIC_OPTION: CommandOption = {
   summary: "listen to this topic filter instead",
 };
 
+const FILTERS_SHOWN = 5;
+
 export interface ListenOptions {
   readonly filters: readonly string[];
   /** Counts from the broker's answer to the subscription; undefined: until the signal. */
@@ -100,7 +102,9 @@ class Listener {
     this.#listening = true;
     const { filters, forMs, say, onListening } = this.#options;
     const { display } = brokerAddress(this.#config.broker.url);
-    say(`listening to ${filters.join(", ")} on ${display}; Ctrl-C ends`);
+    const more = filters.length - FILTERS_SHOWN;
+    const shown = filters.slice(0, FILTERS_SHOWN).join(", ") + (more > 0 ? ` and ${more} more` : "");
+    say(`listening to ${shown} on ${display}; Ctrl-C ends`);
     onListening?.();
     if (forMs !== undefined) this.#timer = systemClock.timer(forMs, () => this.#stop.abort());
   }

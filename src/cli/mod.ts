@@ -12,6 +12,7 @@ import { completion } from "./completion.ts";
 import { dead } from "./dead.ts";
 import { ddl } from "./ddl.ts";
 import { demo } from "./demo.ts";
+import { discover } from "./discover.ts";
 import { explain as explainCommand } from "./explain.ts";
 import { run } from "./run.ts";
 import { schema } from "./schema.ts";
@@ -25,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
   run,
   check,
   demo,
+  discover,
   explainCommand,
   tap,
   status,

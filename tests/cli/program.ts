@@ -47,7 +47,7 @@ export class Program implements AsyncDisposable {
   /** Waits until the condition holds for what was printed; fails with what was printed instead. */
   async until(what: string, condition: (program: Program) => unknown): Promise<void> {
     try {
-      await waitFor(() => Boolean(condition(this)), { what, timeoutMs: 30_000 });
+      await waitFor(async () => Boolean(await condition(this)), { what, timeoutMs: 30_000 });
     } catch (error) {
       throw new Error(`${(error as Error).message}\nstdout: ${this.out}\nstderr: ${this.err}`);
     }
