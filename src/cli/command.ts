@@ -32,6 +32,8 @@ export interface Command {
   readonly usage: string;
   readonly summary: string;
   readonly options: Readonly<Record<string, CommandOption>>;
+  /** What the first positional argument can be, for completion. */
+  readonly actions?: readonly string[];
   /** How many positional arguments it takes, at least and at most. */
   readonly positionals?: readonly [number, number];
   /** Returns the exit code. Throws what `mod.ts` turns into a message and an exit code. */

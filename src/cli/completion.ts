@@ -28,19 +28,28 @@ export const completion = (commands: () => readonly Command[]): Command => ({
 const flags = ({ options }: Command) =>
   Object.entries(options).flatMap(([name, { short }]) => [`--${name}`, ...(short ? [`-${short}`] : [])]);
 
+const words = (command: Command) => [...command.actions ?? [], ...flags(command), "--help"];
+
+/** Options whose value is a file. */
+const fileFlags = (commands: readonly Command[]) => {
+  const named = commands.flatMap(({ options }) => Object.entries(options)).filter(([, it]) =>
+    it.value === "FILE"
+  );
+  return [...new Set(named.flatMap(([name, { short }]) => [...(short ? [`-${short}`] : []), `--${name}`]))];
+};
+
 function bash(commands: readonly Command[]): string {
   return `# eval "$(sluice completion bash)"
 _sluice() {
   local word="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD-1]}"
-  case "$previous" in -c|--config|--file) COMPREPLY=($(compgen -f -- "$word")); return;; esac
+  case "$previous" in ${fileFlags(commands).join("|")}) COMPREPLY=($(compgen -f -- "$word")); return;; esac
   if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "${
     commands.map((it) => it.name).join(" ")
   } --help --version" -- "$word")); return; fi
   case "\${COMP_WORDS[1]}" in
 ${
-    commands.map((it) =>
-      `    ${it.name}) COMPREPLY=($(compgen -W "${[...flags(it), "--help"].join(" ")}" -- "$word"));;`
-    ).join("\n")
+    commands.map((it) => `    ${it.name}) COMPREPLY=($(compgen -W "${words(it).join(" ")}" -- "$word"));;`)
+      .join("\n")
   }
   esac
 }
@@ -58,7 +67,7 @@ _sluice() {
     case $words[2] in
 ${
     commands.map((it) =>
-      `      ${it.name}) _values option ${[...flags(it), "--help"].map((flag) => `'${flag}'`).join(" ")};;`
+      `      ${it.name}) _values option ${words(it).map((flag) => `'${flag}'`).join(" ")};;`
     ).join("\n")
   }
     esac
@@ -72,6 +81,9 @@ function fish(commands: readonly Command[]): string {
   const quoted = (text: string) => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
   return commands.flatMap((command) => [
     `complete -c sluice -n __fish_use_subcommand -f -a ${command.name} -d ${quoted(command.summary)}`,
+    ...(command.actions ?? []).map((action) =>
+      `complete -c sluice -n '__fish_seen_subcommand_from ${command.name}' -f -a ${action}`
+    ),
     ...Object.entries(command.options).map(([name, { short, summary, type }]) =>
       `complete -c sluice -n '__fish_seen_subcommand_from ${command.name}' -l ${name}${
         short ? ` -s ${short}` : ""

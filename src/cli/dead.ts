@@ -45,6 +45,7 @@ export const dead: Command = {
     },
     json: JSON_OPTION,
   },
+  actions: Object.keys(ACTIONS),
   positionals: [1, Infinity],
   async run({ values, positionals: [action, ...rest] }, io) {
     if (!Object.hasOwn(ACTIONS, action)) {

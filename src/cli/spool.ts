@@ -18,6 +18,7 @@ export const spool: Command = {
     table: { type: "string", value: "TABLE", summary: "export: only what waits for this table" },
     json: JSON_OPTION,
   },
+  actions: ["status", "export"],
   positionals: [1, 1],
   async run({ values, positionals: [action] }, io) {
     if (action !== "status" && action !== "export") {
