@@ -14,6 +14,7 @@ import { ddl } from "./ddl.ts";
 import { demo } from "./demo.ts";
 import { discover } from "./discover.ts";
 import { explain as explainCommand } from "./explain.ts";
+import { init } from "./init.ts";
 import { run } from "./run.ts";
 import { schema } from "./schema.ts";
 import { spool } from "./spool.ts";
@@ -25,6 +26,7 @@ import { VERSION } from "./version.ts";
 export const COMMANDS: readonly Command[] = [
   run,
   check,
+  init,
   demo,
   discover,
   explainCommand,

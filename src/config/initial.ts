@@ -3,14 +3,18 @@
  *
  * Pure; whoever asks the questions is elsewhere. No secret is written into it but by the user's own choice.
  */
+import type { SecretSource } from "./secret.ts";
+
 export interface InitialAnswers {
   readonly name: string;
   readonly brokerUrl: string;
   readonly brokerUsername?: string;
   /** How the configuration shall name the password; undefined: there is none. */
-  readonly brokerPassword?: SecretReference;
+  readonly brokerPassword?: SecretSource;
+  /** 4 where the broker speaks nothing newer than MQTT 3.1.1. @default 5 */
+  readonly brokerVersion?: 4 | 5;
   readonly databaseUrl: string;
-  readonly databasePassword?: SecretReference;
+  readonly databasePassword?: SecretSource;
   /** Where everything under this topic filter shall go. @default "Home/#" */
   readonly topic?: string;
   /** @default "messages" */
@@ -19,28 +23,29 @@ export interface InitialAnswers {
   readonly schema?: string;
 }
 
-export type SecretReference = string | { readonly env: string } | { readonly file: string } | {
-  readonly credential: string;
-};
-
 export function initialConfiguration(answers: InitialAnswers): string {
-  const text = (value: unknown) =>
-    JSON.stringify(value).replace(/^\{/, "{ ").replace(/\}$/, " }").replace(/":/, '": ');
+  const text = (value: string) => JSON.stringify(value);
+  const secret = (value: SecretSource) => {
+    if (typeof value === "string") return text(value);
+    const [[key, name]] = Object.entries(value);
+    return `{ ${text(key)}: ${text(name)} }`;
+  };
   const broker = [
-    `    "url": ${text(answers.brokerUrl)},          // mqtt, mqtts, ws or wss`,
+    ...(answers.brokerVersion === 4 ? [`    "version": 4, // this broker speaks MQTT 3.1.1`] : []),
     ...(answers.brokerUsername ? [`    "username": ${text(answers.brokerUsername)},`] : []),
-    ...(answers.brokerPassword ? [`    "password": ${text(answers.brokerPassword)},`] : []),
+    ...(answers.brokerPassword ? [`    "password": ${secret(answers.brokerPassword)},`] : []),
+    `    "url": ${text(answers.brokerUrl)} // mqtt, mqtts, ws or wss`,
   ];
   const database = [
     `    "url": ${text(answers.databaseUrl)},`,
-    ...(answers.databasePassword ? [`    "password": ${text(answers.databasePassword)},`] : []),
-    `    "createTables": true              // make tables that are missing`,
+    ...(answers.databasePassword ? [`    "password": ${secret(answers.databasePassword)},`] : []),
+    `    "createTables": true // make tables that are missing`,
   ];
   return [
     "// Sluice: MQTT to MySQL. `sluice check -c THIS_FILE` says what is wrong with it, and how to mend it.",
     "{",
     ...(answers.schema ? [`  "$schema": ${text(answers.schema)},`] : []),
-    `  "name": ${text(answers.name)},`,
+    `  "name": ${text(answers.name)}, // this gateway, in logs and on the status page`,
     `  "broker": {`,
     ...broker,
     "  },",
@@ -55,10 +60,16 @@ export function initialConfiguration(answers: InitialAnswers): string {
     `      "topic": ${text(answers.topic ?? "Home/#")},`,
     `      "table": ${text(answers.table ?? "messages")},`,
     `      "decode": "bytes",`,
-    `      "columns": { "received_at": "@received", "topic": "@topic", "payload": "@payload", "qos": "@qos", "retained": "@retain" }`,
+    `      "columns": {`,
+    `        "received_at": "@received",`,
+    `        "topic": "@topic",`,
+    `        "payload": "@payload",`,
+    `        "qos": "@qos",`,
+    `        "retained": "@retain"`,
+    `      }`,
     "    }",
     "  ],",
-    `  "status": { "listen": "127.0.0.1:8088" }   // the status page: http://127.0.0.1:8088/`,
+    `  "status": { "listen": "127.0.0.1:8088" } // the status page: http://127.0.0.1:8088/`,
     "}",
     "",
   ].join("\n");

@@ -9,7 +9,7 @@ import { startMariadb } from "../servers/mariadb.ts";
 import { startMosquitto } from "../servers/mosquitto.ts";
 import { testWith } from "../servers/needs.ts";
 import { type OutgoingMessage, publish } from "../servers/publisher.ts";
-import { Program, sluice, withFolder } from "./program.ts";
+import { Program, sluice, testOnTerminal, withFolder } from "./program.ts";
 
 const retained = (topic: string, payload: unknown): OutgoingMessage => ({
   topic,
@@ -139,7 +139,7 @@ testWith(
   },
 );
 
-testWith(
+testOnTerminal(
   ["mosquitto"],
   "Ctrl-C ends the listening, not the answer; on a terminal it shows progress",
   async () => {

@@ -2,6 +2,8 @@
  * The program as a process that a test can read along with, type into and signal. Gone after the test.
  */
 import { programArguments } from "../e2e/sluice.ts";
+import { findProgram } from "../servers/find_program.ts";
+import { testWith } from "../servers/needs.ts";
 import { waitFor } from "../servers/wait_for.ts";
 
 export interface ProgramOptions {
@@ -27,7 +29,7 @@ export class Program implements AsyncDisposable {
   constructor(args: readonly string[], { env, cwd, terminal }: ProgramOptions = {}) {
     const command = [Deno.execPath(), ...programArguments(), ...args];
     const [program, ...rest] = terminal
-      ? ["script", "-qefc", command.map((it) => `'${it}'`).join(" "), "/dev/null"]
+      ? ["script", "-qefc", `stty cols 100 rows 40; exec ${quoted(command)}`, "/dev/null"]
       : command;
     this.#child = new Deno.Command(program, {
       args: rest,
@@ -103,3 +105,12 @@ export async function withFolder(
     await Deno.remove(dir, { recursive: true });
   }
 }
+
+/** `testWith` for a test that also needs a pseudo-terminal, hence script(1). */
+export const testOnTerminal: typeof testWith = (needs, name, fn, options) =>
+  findProgram("script")
+    ? testWith(needs, name, fn, options)
+    : Deno.test({ name, ignore: true, fn: () => {} });
+
+const quoted = (words: readonly string[]) =>
+  words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
