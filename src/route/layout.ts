@@ -13,6 +13,8 @@ export interface Layout {
   /** Columns of the primary key of a table that is made; empty: an `id` of its own. */
   readonly key: readonly string[];
   readonly onDuplicateKey: OnDuplicateKey;
+  /** Where a row has the name of its value, if it has one value with a name. */
+  readonly nameAt?: number;
   /** The rows of one payload or, under `each`, of one element. Throws `UnfitError`. */
   rows(source: Source): SqlValue[][];
 }
@@ -32,8 +34,6 @@ const STAMP: Columns = { received_at: "@received", topic: "@topic" };
 export function compileLayout(route: RouteOptions, scope: Scope): Layout {
   const { layout = "wide", columns, onDuplicateKey = "error" } = route;
   switch (layout) {
-    case "wide":
-      return { ...wide(columns ?? WIDE, scope), onDuplicateKey };
     case "narrow":
       return { ...compileNarrow(columns ?? STAMP, columns === undefined, scope), key: [], onDuplicateKey };
     case "json": {
@@ -46,6 +46,8 @@ export function compileLayout(route: RouteOptions, scope: Scope): Layout {
         throw new TypeError(`the layout "latest" overwrites its rows: "onDuplicateKey" can only be "update"`);
       }
       return { ...latest(columns ?? WIDE, scope), onDuplicateKey: "update" };
+    default:
+      return { ...wide(columns ?? WIDE, scope), onDuplicateKey };
   }
 }
 

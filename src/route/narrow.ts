@@ -29,7 +29,7 @@ export function compileNarrow(
   columns: Readonly<Record<string, string | ColumnOptions>>,
   all: boolean,
   scope: Scope,
-): { columns: RowColumn[]; rows: (source: Source) => SqlValue[][] } {
+): { columns: RowColumn[]; nameAt: number; rows: (source: Source) => SqlValue[][] } {
   const shared: Column[] = [];
   const readers: Reader[] = all ? [leaves()] : [];
   const types = new Set<string | undefined>(all ? [ANY_VALUE] : []);
@@ -62,6 +62,7 @@ export function compileNarrow(
       { name: "name", type: "varchar(255)", role: "level" },
       { name: "value", type, role: "value" },
     ],
+    nameAt: shared.length,
     rows: (source) => {
       const found: Named[] = [];
       for (const read of readers) read(source, found);

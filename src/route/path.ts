@@ -31,9 +31,7 @@ function parsePath(text: string): Step[] {
     const step = match && stepOf(match);
     if (step === null || step === undefined) {
       throw new TypeError(
-        `the path "${text}" cannot be read from "${
-          text.slice(at)
-        }" on: write $.key, $["any key"] or $[0]`,
+        `the path "${text}" cannot be read from "${text.slice(at)}" on: write $.key, $["any key"] or $[0]`,
       );
     }
     steps.push(step);

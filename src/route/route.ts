@@ -8,6 +8,7 @@ import { DECODER, type Decoder, type Memory } from "../decode/mod.ts";
 import type { Shape, SqlValue } from "../message.ts";
 import { compileEach } from "./each.ts";
 import { compileCondition } from "./expression.ts";
+import { Keep, type Remember } from "./keep.ts";
 import { compileLayout, type Layout } from "./layout.ts";
 import type { RouteMemories } from "./memory.ts";
 import type { RouteOptions } from "./options.ts";
@@ -23,6 +24,8 @@ export interface Route {
   readonly plan: Plan;
   /** What the decoder remembers. */
   readonly memory: Memory;
+  /** What the filters remember. */
+  readonly filters: Memory;
 }
 
 /** A message whose payload is decoded. */
@@ -34,6 +37,7 @@ export class Plan {
   readonly #layout: Layout;
   readonly #each: ReturnType<typeof compileEach> | undefined;
   readonly #when: ReturnType<typeof compileCondition> | undefined;
+  readonly #keep: Keep | undefined;
   readonly #shapes = new Map<string, Shape>();
 
   constructor(options: RouteOptions, levels: readonly string[]) {
@@ -43,6 +47,7 @@ export class Plan {
     this.#layout = compileLayout(options, scope);
     this.#each = options.each === undefined ? undefined : compileEach(options.each);
     this.#when = options.when === undefined ? undefined : compileCondition(options.when, scope);
+    this.#keep = options.keep && new Keep(options.keep, this.#layout.columns);
   }
 
   shapeOf(table: string): Shape {
@@ -54,16 +59,32 @@ export class Plan {
     return shape;
   }
 
-  /** The rows of a message; none where the filters leave all of it out. Throws `UnfitError`. */
-  rowsOf(message: Message): SqlValue[][] {
+  /** The rows of a message; none where the filters leave all of it out. Throws `UnfitError`, and then remembers nothing. */
+  rowsOf(message: Message, memory: Memory): SqlValue[][] {
     const elements = this.#each?.(message.payload) ?? [{ key: undefined, value: message.payload }];
     const rows: SqlValue[][] = [];
+    const remember: Remember[] = [];
     for (const { key, value } of elements) {
       const source: Source = { ...message, element: value, key };
       if (this.#when && !this.#when(source)) continue;
-      for (const values of this.#layout.rows(source)) rows.push(values);
+      for (const values of this.#layout.rows(source)) {
+        if (this.#keep) {
+          const admitted = this.#keep.admit(memory, this.#rowKey(source, values), values, message.delivery);
+          if (!admitted) continue;
+          remember.push(admitted);
+        }
+        rows.push(values);
+      }
     }
+    for (const each of remember) each();
     return rows;
+  }
+
+  /** What tells the rows apart that are compared with each other. */
+  #rowKey({ delivery, key }: Source, values: readonly SqlValue[]): string {
+    const { nameAt } = this.#layout;
+    if (key === undefined && nameAt === undefined) return delivery.topic;
+    return JSON.stringify([delivery.topic, key, nameAt === undefined ? null : values[nameAt]]);
   }
 }
 
@@ -80,6 +101,6 @@ export function compileRoutes(routes: readonly RouteOptions[], memories: RouteMe
     const said = JSON.stringify([pattern.names, rest]);
     let plan = plans.get(said);
     if (!plan) plans.set(said, plan = new Plan(options, pattern.names));
-    return { id, pattern, table: table!, plan, memory: memories.of(id) };
+    return { id, pattern, table: table!, plan, memory: memories.of(id), filters: memories.filtersOf(id) };
   });
 }

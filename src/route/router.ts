@@ -11,6 +11,7 @@ import { RouteMemories } from "./memory.ts";
 import type { RouteOptions } from "./options.ts";
 import { matchPattern } from "./pattern.ts";
 import { compileRoutes, type Route } from "./route.ts";
+import { tableName, Tables } from "./tables.ts";
 import { TopicTrie } from "./topic_trie.ts";
 
 export interface RouterOptions {
@@ -18,14 +19,18 @@ export interface RouterOptions {
   /** Value of `@gateway`. */
   readonly gateway: string;
   readonly memory?: ReadonlyMap<string, string>;
+  /** How many tables may be made of one name with placeholders. @default 256 */
+  readonly tablesMax?: number;
 }
 
 const TOPICS_KEPT = 20_000;
 
 /** What one topic means to one route. */
-interface Target extends Pick<Route, "id" | "plan" | "memory"> {
+interface Target extends Route {
   readonly levels: readonly string[];
-  readonly shape: Shape;
+  readonly tableName: string;
+  /** The table's name, unless that would be a table too many. */
+  readonly lane: string;
 }
 
 /** What one topic means to all routes. */
@@ -34,21 +39,23 @@ interface Topic {
   readonly targets: readonly Target[];
 }
 
-export function createRouter({ routes, gateway, memory }: RouterOptions): Router {
-  return new CompiledRouter(routes, gateway, new RouteMemories(memory));
+export function createRouter(options: RouterOptions): Router {
+  return new CompiledRouter(options);
 }
 
 class CompiledRouter implements Router {
   readonly filters: readonly string[];
   readonly #gateway: string;
   readonly #memories: RouteMemories;
+  readonly #tables: Tables;
   readonly #routes = new TopicTrie<Route>();
   readonly #topics = new Map<string, Topic>();
 
-  constructor(routes: readonly RouteOptions[], gateway: string, memories: RouteMemories) {
+  constructor({ routes, gateway, memory, tablesMax }: RouterOptions) {
     this.#gateway = gateway;
-    this.#memories = memories;
-    const compiled = compileRoutes(routes, memories);
+    this.#memories = new RouteMemories(memory);
+    this.#tables = new Tables(this.#memories, tablesMax);
+    const compiled = compileRoutes(routes, this.#memories);
     for (const route of compiled) this.#routes.add(route.pattern.levels, route);
     this.filters = disjointFilters(compiled.map((it) => it.pattern.filter));
   }
@@ -61,12 +68,19 @@ class CompiledRouter implements Router {
     let known = this.#topics.get(topic);
     if (!known) {
       const levels = topic.split("/");
-      const targets = this.#routes.match(topic).map((route) => targetOf(route, levels));
-      const addresses = targets.map(({ id, shape }) => ({ lane: shape.table, route: id }));
+      const targets = this.#routes.match(topic).map((route) => this.#targetOf(route, levels));
+      const addresses = targets.map(({ id, lane }) => ({ lane, route: id }));
       if (this.#topics.size >= TOPICS_KEPT) this.#topics.clear();
       this.#topics.set(topic, known = { addresses, targets });
     }
     return known;
+  }
+
+  #targetOf(route: Route, topicLevels: readonly string[]): Target {
+    const { pattern, table } = route;
+    const levels = matchPattern(pattern, topicLevels)!;
+    const name = tableName(table, pattern.names, levels);
+    return { ...route, levels, tableName: name, lane: this.#tables.laneOf(table, name) };
   }
 
   decode(lane: string, deliveries: readonly Delivery[]): Decoded {
@@ -75,7 +89,7 @@ class CompiledRouter implements Router {
     let filtered = 0;
     for (const delivery of deliveries) {
       try {
-        const made = this.#rowsOf(delivery);
+        const made = this.#rowsOf(lane, delivery);
         if (made.length === 0) filtered++;
         else rows.push(...made);
       } catch (error) {
@@ -85,32 +99,22 @@ class CompiledRouter implements Router {
     return { rows, dead, filtered, memory: this.#memories.changes() };
   }
 
-  #rowsOf(delivery: Delivery): Row[] {
+  #rowsOf(lane: string, delivery: Delivery): Row[] {
     const { sequence, topic } = delivery;
     const target = this.#topic(topic).targets.find((it) => it.id === delivery.route);
     if (!target) throw new Error(`the route "${delivery.route}" is no longer in the configuration`);
-    const { plan, memory, levels, shape } = target;
+    const { plan, memory, filters, levels, table, tableName } = target;
+    if (target.lane !== tableName) {
+      // A lane of that name says that there is such a table already.
+      if (lane !== tableName) throw new Error(this.#tables.refusal(table, tableName));
+      this.#tables.add(table, tableName);
+    }
     if (plan.skipRetained && delivery.retain) return [];
     const payload = plan.decode(delivery.payload, { topic, memory });
-    return plan.rowsOf({ delivery, levels, payload, gateway: this.#gateway })
+    const shape = plan.shapeOf(tableName);
+    return plan.rowsOf({ delivery, levels, payload, gateway: this.#gateway }, filters)
       .map((values) => ({ sequence, shape, values }));
   }
-}
-
-function targetOf({ id, pattern, plan, memory, table }: Route, topicLevels: readonly string[]): Target {
-  const levels = matchPattern(pattern, topicLevels)!;
-  return { id, plan, memory, levels, shape: plan.shapeOf(tableName(table, pattern.names, levels)) };
-}
-
-const TABLE_NAME_MAX = 64;
-
-/** The table's name with its placeholders filled in, as a name that needs no thought: letters, digits, _ $ and -. */
-function tableName(template: string, names: readonly string[], levels: readonly string[]): string {
-  if (!template.includes("{")) return template;
-  return template.replace(
-    /\{(\w+)\}/g,
-    (_, name: string) => levels[names.indexOf(name)].replace(/[^\w$-]/g, "_"),
-  ).slice(0, TABLE_NAME_MAX);
 }
 
 /** The tables that routes write to, with their columns. Placeholders in a table's name stay as they are. */

@@ -4,6 +4,7 @@
 import { compileColumn } from "./column.ts";
 import { compileEach } from "./each.ts";
 import { compileCondition } from "./expression.ts";
+import { keepProblems } from "./keep.ts";
 import { compileLayout } from "./layout.ts";
 import type { RouteOptions } from "./options.ts";
 import { parsePattern } from "./pattern.ts";
@@ -14,10 +15,13 @@ export interface RouteProblem {
   readonly message: string;
 }
 
-const NOT_YET = ["preset", "keep"] as const;
+const NOT_YET = ["preset"] as const;
 const TABLE_NAME_MAX = 64;
 
-/** All problems of one route; empty where it is good. */
+/**
+ * All problems of one route; empty where it is good. The route may be one that a person wrote, before the schema has
+ * filled it in: what is not even of the right type is the schema's business, and passed over here.
+ */
 export function validateRoute(route: RouteOptions): RouteProblem[] {
   const problems: RouteProblem[] = [];
   const attempt = (path: (string | number)[], action: () => void) => {
@@ -35,19 +39,42 @@ export function validateRoute(route: RouteOptions): RouteProblem[] {
       problems.push({ path: [], message: `a route needs "${key}"` });
     }
   }
+  const { topic, table, each, when } = route;
   let levels: readonly string[] = [];
-  if (route.topic !== undefined) attempt(["topic"], () => levels = parsePattern(route.topic!).names);
-  if (route.table !== undefined) attempt(["table"], () => assertTable(route.table!, levels));
-  const scope: Scope = { levels, each: route.each !== undefined };
-  if (route.each !== undefined) attempt(["each"], () => void compileEach(route.each!));
-  if (route.when !== undefined) attempt(["when"], () => void compileCondition(route.when!, scope));
-  const before = problems.length;
+  if (isText(topic)) attempt(["topic"], () => levels = parsePattern(topic).names);
+  if (isText(table)) attempt(["table"], () => assertTable(table, levels));
+  const scope: Scope = { levels, each: each !== undefined };
+  if (isText(each)) attempt(["each"], () => void compileEach(each));
+  if (isText(when)) attempt(["when"], () => void compileCondition(when, scope));
+  return [...problems, ...columnProblems(route, scope)];
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+
+function columnProblems(route: RouteOptions, scope: Scope): RouteProblem[] {
+  const problems: RouteProblem[] = [];
   for (const [name, column] of Object.entries(route.columns ?? {})) {
-    attempt(["columns", name], () => void compileColumn(name, column, scope));
+    if (!isText(column) && !isText(column?.value)) return problems;
+    try {
+      compileColumn(name, column, scope);
+    } catch (error) {
+      problems.push({ path: ["columns", name], message: (error as Error).message });
+    }
   }
-  // Good columns may still not go together.
-  if (problems.length === before) attempt(["layout"], () => void compileLayout(route, scope));
-  return problems;
+  if (problems.length > 0) return problems;
+  try {
+    // Good columns may still not go together.
+    const { columns } = compileLayout(route, scope);
+    const { onChange = [], deadband = {} } = route.keep ?? {};
+    if (!isObject(route.keep) || !Array.isArray(onChange) || !isObject(deadband)) return [];
+    return keepProblems(route.keep, columns).map(({ path, message }) => ({
+      path: ["keep", ...path],
+      message,
+    }));
+  } catch (error) {
+    return [{ path: ["layout"], message: (error as Error).message }];
+  }
 }
 
 function assertTable(table: string, levels: readonly string[]): void {

@@ -1,0 +1,60 @@
+/**
+ * The tables of routes with `{name}` in the table's name, and how many of them there may be, so that topics that are
+ * made up or mistyped cannot fill the database with tables.
+ *
+ * Which tables there are is remembered over restarts. What would need one too many goes to a lane of its own, where it
+ * becomes a dead letter: nothing is lost, and it can be replayed.
+ */
+import type { RouteMemories } from "./memory.ts";
+
+const TABLES_MAX = 256;
+const NAME_LENGTH_MAX = 64;
+
+export class Tables {
+  readonly #memories: RouteMemories;
+  readonly #max: number;
+  readonly #byTemplate = new Map<string, Set<string>>();
+
+  constructor(memories: RouteMemories, max: number = TABLES_MAX) {
+    this.#memories = memories;
+    this.#max = max;
+  }
+
+  /** The lane of a table: the table's name, or, where it would be one too many, the name with its placeholders. */
+  laneOf(template: string, table: string): string {
+    if (!template.includes("{")) return table;
+    const tables = this.#of(template);
+    if (!tables.has(table) && tables.size >= this.#max) return template.slice(0, NAME_LENGTH_MAX);
+    this.add(template, table);
+    return table;
+  }
+
+  /** A table that there is, whatever the limit says. */
+  add(template: string, table: string): void {
+    const tables = this.#of(template);
+    if (tables.has(table)) return;
+    tables.add(table);
+    this.#memories.noteTable(template, table);
+  }
+
+  /** Why a message has no table. */
+  refusal(template: string, table: string): string {
+    return `the table ${table} would be one too many: "${template}" has ${this.#max} already, which is the limit; ` +
+      `use one table with a column for what differs`;
+  }
+
+  #of(template: string): Set<string> {
+    let tables = this.#byTemplate.get(template);
+    if (!tables) this.#byTemplate.set(template, tables = this.#memories.tablesOf(template));
+    return tables;
+  }
+}
+
+/** The table's name with its placeholders filled in, as a name that needs no thought: letters, digits, _ $ and -. */
+export function tableName(template: string, names: readonly string[], levels: readonly string[]): string {
+  if (!template.includes("{")) return template;
+  return template.replace(
+    /\{(\w+)\}/g,
+    (_, name: string) => levels[names.indexOf(name)].replace(/[^\w$-]/g, "_"),
+  ).slice(0, NAME_LENGTH_MAX);
+}
