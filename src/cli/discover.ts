@@ -142,11 +142,29 @@ class Hearing {
         all.length === 0 ? "nothing new to propose" : count(all.length, "new route")
       }`,
       ...(taken > 0 ? [`the routes of the configuration take ${count(taken, "topic")} already`] : []),
+      ...overlaps(all),
       ...(ignored > 0
         ? [`${count(ignored, "message")} came on more topics than are looked at: narrow it with --topic`]
         : []),
     ];
   }
+}
+
+/** A pattern may take topics that have a route of their own: then a message makes two rows. */
+function overlaps(all: readonly Found[]): string[] {
+  return all.flatMap(({ route, topics }) => {
+    if (route.topic === undefined) return [];
+    const pattern = parsePattern(route.topic);
+    const others = all.filter((it) => it.topics !== topics).flatMap((it) => it.topics);
+    const twice = others.filter((topic) => matchPattern(pattern, topic.split("/")));
+    if (twice.length === 0) return [];
+    const more = twice.length > 1 ? ` and ${twice.length - 1} more` : "";
+    return [
+      `note: ${route.topic} also takes ${
+        twice[0]
+      }${more}, which has a route of its own: two rows for each message`,
+    ];
+  });
 }
 
 function takesAll({ topic }: RouteOptions): boolean {

@@ -170,6 +170,20 @@ testWith(["mosquitto"], "without routes of one's own, discover says what --write
   });
 });
 
+testWith(["mosquitto"], "a message that two of the new routes would take is said", async () => {
+  await using broker = await startMosquitto();
+  await publish(broker.url, [
+    retained("Home/a", { temperature: 1, humidity: 2 }),
+    retained("Home/b", { temperature: 3, humidity: 4 }),
+    retained("Home/c", { power: 5, energy: 6 }),
+  ]);
+  await withFolder({ broker: { url: broker.url }, database: { url: "sqlite:a.db" } }, async (file) => {
+    const { code, err } = await sluice(["discover", "--json", "--for", "2s", "-c", file]);
+    assert.equal(code, 0, err);
+    assert.match(err, /note: Home\/\{device\} also takes Home\/c, which has a route of its own/);
+  });
+});
+
 Deno.test("discover says what is missing, wrong, silent or out of reach, each with its exit code", async () => {
   const config = { broker: { url: `mqtt://127.0.0.1:${freePort()}` }, database: { url: "sqlite:a.db" } };
   await withFolder(config, async (file) => {

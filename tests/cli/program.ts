@@ -23,6 +23,7 @@ export class Program implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reading: Promise<unknown>;
+  readonly #deaf = new AbortController();
   out = "";
   err = "";
 
@@ -41,7 +42,7 @@ export class Program implements AsyncDisposable {
     }).spawn();
     this.#input = this.#child.stdin.getWriter();
     this.#reading = Promise.all([
-      read(this.#child.stdout, (text) => this.out += text),
+      read(this.#child.stdout, (text) => this.out += text, this.#deaf.signal),
       read(this.#child.stderr, (text) => this.err += text),
     ]);
   }
@@ -57,6 +58,11 @@ export class Program implements AsyncDisposable {
 
   async type(text: string): Promise<void> {
     await this.#input.write(new TextEncoder().encode(text));
+  }
+
+  /** Closes the reading end of stdout, as `head` does. */
+  stopReading(): void {
+    this.#deaf.abort();
   }
 
   kill(signal: Deno.Signal): void {
@@ -80,8 +86,15 @@ export class Program implements AsyncDisposable {
   }
 }
 
-async function read(stream: ReadableStream<Uint8Array>, take: (text: string) => void): Promise<void> {
-  for await (const text of stream.pipeThrough(new TextDecoderStream())) take(text);
+async function read(
+  stream: ReadableStream<Uint8Array>,
+  take: (text: string) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const texts = new WritableStream<string>({ write: take });
+  await stream.pipeThrough(new TextDecoderStream(), { signal }).pipeTo(texts).catch((error) => {
+    if (!signal?.aborted) throw error;
+  });
 }
 
 /** Runs the program to its end, without a terminal. */

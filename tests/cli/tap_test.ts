@@ -127,6 +127,19 @@ testWith(
   },
 );
 
+testWith(["mosquitto"], "whoever reads along may go: tap ends cleanly", async () => {
+  await using broker = await startMosquitto();
+  await withFolder(configFor(broker.url), async (file) => {
+    await using tap = new Program(["tap", "--json", "-c", file]);
+    await tap.until("tap to listen", ({ err }) => /listening/.test(err));
+    tap.stopReading();
+    await publish(broker.url, [{ topic: "Home/attic/climate", payload: `{"temperature":1}` }]);
+    const { code, err } = await tap.ended();
+    assert.equal(code, 0, err);
+    assert.doesNotMatch(err, /error/);
+  });
+});
+
 Deno.test("tap says what is missing, wrong or out of reach, each with its exit code", async () => {
   await withFolder(configFor(`mqtt://127.0.0.1:${freePort()}`), async (file) => {
     const cases: [string[], number, RegExp][] = [

@@ -136,3 +136,43 @@ Deno.test("Home Assistant's discovery gives units, abbreviated or not", () => {
     null,
   );
 });
+
+Deno.test("where a family's preset may not be used, its readings are grouped by shape", () => {
+  const proposals = propose(
+    heard(
+      ["zigbee2mqtt/bedroom", { temperature: 27.3, humidity: 44.7, linkquality: 80 }],
+      ["zigbee2mqtt/bath", { temperature: 22, humidity: 60, linkquality: 70, battery: 90 }],
+      ["zigbee2mqtt/plug", { state: "ON", power: 12, energy: 3 }],
+      ["zigbee2mqtt/bridge/state", { state: "online" }],
+      ["shellyplus1-a/status/switch:0", { id: 0, output: true }],
+      ["shellyplus1-b/status/switch:0", { id: 0, output: false }],
+    ),
+    { allows: (preset) => preset !== "zigbee2mqtt" && preset !== "shelly", tables: ["status_switch_0"] },
+  );
+  assert.deepEqual(proposals.map(({ route, kind }) => [route.topic, route.table, kind]), [
+    ["zigbee2mqtt/{device}", "zigbee2mqtt", "Zigbee2MQTT: JSON objects"],
+    ["zigbee2mqtt/plug", "plug", "Zigbee2MQTT: JSON objects"],
+    ["{device}/status/switch:0", "switch_0", "Shelly: JSON objects"],
+  ]);
+});
+
+Deno.test("a table that has an owner gets a neighbour, and digits that a number would not keep stay text", () => {
+  const [{ route }] = propose(
+    heard(["Home/meter/all", {
+      serial: "0049123",
+      long: "12345678901234567890",
+      reading: "12.5",
+      at: "2026-01-01T00:00:00Z",
+      local: "2026-01-01T00:00:00",
+    }]),
+    { tables: ["meter_all"] },
+  );
+  assert.equal(route.table, "meter_all_2");
+  assert.deepEqual(Object.values(route.columns!).slice(1), [
+    { value: "$.serial", type: "varchar(64)" },
+    { value: "$.long", type: "varchar(64)" },
+    { value: "$.reading", type: "double" },
+    { value: "$.at", type: "datetime(3)", time: "iso" },
+    { value: "$.local", type: "datetime(3)", time: "local" },
+  ]);
+});
