@@ -136,16 +136,18 @@ function report(event: SourceEvent, faults: Faults): void {
 export type OpenSink = Sink & { readonly address: string; readonly pool?: MysqlSink["pool"] };
 
 /** Opens nothing yet: connections are made when they are needed. */
-export async function openSinkOf({ database }: Config): Promise<OpenSink> {
+export async function openSinkOf({ database }: Config, faults: Faults): Promise<OpenSink> {
   const address = databaseAddress(database.url);
   const { createTables, addColumns } = database;
   if (address.kind === "sqlite") return openSqliteSink({ path: address.path, createTables, addColumns });
-  return openMysqlSink({
+  const sink = openMysqlSink({
     ...await mysqlSettings(database),
     createTables,
     addColumns,
     pool: poolOptions(database),
   });
+  sink.pool.on("warning", ({ reason }) => faults.note(`the pool: ${reason}`));
+  return sink;
 }
 
 /** How to connect to the configured server; also for `check`. */

@@ -4,6 +4,8 @@
  *
  * Sources: MySQL and MariaDB error references; Vitess `IsEphemeralError` and `isUnrecoverableError`.
  */
+import { ConnectionLostError, type PoolErrorClass } from "../pool/mod.ts";
+
 export type Flavour = "mariadb" | "mysql";
 
 /**
@@ -152,6 +154,7 @@ interface DriverError {
 }
 
 export function classify(error: unknown, flavour: Flavour): ErrorClass {
+  if (error instanceof ConnectionLostError) return "lost";
   const { errno, code, fatal } = (error ?? {}) as DriverError;
   if (typeof errno === "number" && errno >= 1_000) {
     return TABLES[flavour].get(errno) ?? (fatal ? "lost" : "unknown");
@@ -159,6 +162,19 @@ export function classify(error: unknown, flavour: Flavour): ErrorClass {
   if (code === "AUTH_SWITCH_PLUGIN_ERROR" || code === "HANDSHAKE_SSL_ERROR") return "auth";
   if (fatal || (typeof code === "string" && LOST_CODES.test(code))) return "lost";
   return "unknown";
+}
+
+/** A server that went read-only is not the one to write to any more; 1290 says that of other options, too. */
+export function isFailover(error: unknown): boolean {
+  const { errno, message } = (error ?? {}) as { errno?: number; message?: string };
+  return errno === 1792 || errno === 1836 || errno === 1290 && /read.only/i.test(message ?? "");
+}
+
+/** What an error means to the pool. */
+export function poolClass(error: unknown): PoolErrorClass {
+  if (isFailover(error)) return "failover";
+  const kind = classify(error, "mysql");
+  return kind === "auth" ? "permanent" : kind === "busy" ? "busy" : "other";
 }
 
 /** The database's own number, or null for errors of the wire. */

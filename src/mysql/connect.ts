@@ -6,7 +6,7 @@
  * only says goodbye to a peer that may not listen.
  */
 import mysql from "mysql2";
-import type { Poolable } from "../pool/mod.ts";
+import { ConnectionLostError, type Poolable } from "../pool/mod.ts";
 import type { Flavour } from "./classify.ts";
 
 export interface MysqlSettings {
@@ -53,6 +53,9 @@ export class MysqlConnection implements Poolable {
   packetBytesMax = 16 * 1024 * 1024;
   inFlight = 0;
   inTransaction = false;
+  /** `wait_timeout` of the session, seconds. */
+  idleTimeout: number | undefined;
+  #gone = false;
 
   constructor(raw: Raw, timeoutMs: number) {
     this.#raw = raw;
@@ -63,6 +66,7 @@ export class MysqlConnection implements Poolable {
     raw.on("error", (error: Error) => closed.resolve(error));
     raw.on("end", () => closed.resolve(undefined));
     raw.stream.on("close", () => closed.resolve(undefined));
+    void closed.promise.then(() => this.#gone = true);
   }
 
   /** A statement as text, without values. */
@@ -94,8 +98,23 @@ export class MysqlConnection implements Poolable {
     await this.#command((done) => this.#raw.ping(done));
   }
 
+  /** COM_RESET_CONNECTION, which also forgets prepared statements, and then the session as it was set up. */
   async reset(): Promise<void> {
-    await this.rollback();
+    await this.#command((done) => this.#raw.reset(done));
+    this.inTransaction = false;
+    await this.prepareSession();
+  }
+
+  /** Reads the server's limits and sets what every session of ours has. */
+  async prepareSession(): Promise<void> {
+    const [facts] = await this.query(
+      "SELECT @@max_allowed_packet AS packet, VERSION() AS version, @@wait_timeout AS idle",
+    );
+    this.packetBytesMax = Number(facts.packet);
+    this.version = String(facts.version);
+    this.flavour = /mariadb/i.test(this.version) ? "mariadb" : "mysql";
+    this.idleTimeout = Number(facts.idle);
+    await this.query(`SET SESSION ${SESSION}`);
   }
 
   async close(): Promise<void> {
@@ -123,17 +142,12 @@ export class MysqlConnection implements Poolable {
       clearTimeout(timer);
       end();
     };
+    if (this.#gone) {
+      clearTimeout(timer);
+      return Promise.reject(lost(undefined, false));
+    }
     this.inFlight++;
-    this.closed.then((error) =>
-      settle(() =>
-        reject(
-          Object.assign(error ?? new Error("the connection was closed by the server"), {
-            fatal: true,
-            code: "PROTOCOL_CONNECTION_LOST",
-          }),
-        )
-      )
-    );
+    this.closed.then((error) => settle(() => reject(lost(error, true))));
     try {
       start((error, result) => settle(() => error ? reject(error) : resolve(result)));
     } catch (error) {
@@ -141,6 +155,13 @@ export class MysqlConnection implements Poolable {
     }
     return promise;
   }
+}
+
+/** MySQL 4031 (closed for inactivity) was said before our command was read, so it was not executed either. */
+function lost(error: Error | undefined, sent: boolean): ConnectionLostError {
+  const idle = (error as { errno?: number } | undefined)?.errno === 4031;
+  const message = error?.message ?? "the connection was closed by the server";
+  return new ConnectionLostError(message, sent && !idle, { cause: error });
 }
 
 /** Connects, logs in and sets the session up. The signal destroys what is under way. */
@@ -186,11 +207,7 @@ export async function connectMysql(
   try {
     await connected.promise;
     const connection = new MysqlConnection(raw, commandTimeoutMs);
-    const [facts] = await connection.query(`SELECT @@max_allowed_packet AS packet, VERSION() AS version`);
-    connection.packetBytesMax = Number(facts.packet);
-    connection.version = String(facts.version);
-    connection.flavour = /mariadb/i.test(connection.version) ? "mariadb" : "mysql";
-    await connection.query(`SET SESSION ${SESSION}`);
+    await connection.prepareSession();
     return connection;
   } catch (error) {
     raw.stream?.destroy();

@@ -10,7 +10,7 @@ import type { Refused, Sink, WriteRequest, Written } from "../contracts.ts";
 import { BackOffError, LedgerError, messageOf, SluiceError, StallError } from "../errors.ts";
 import { type ConnectionPool, NullPool, Pool } from "../pool/mod.ts";
 import type { Row } from "../message.ts";
-import { classify, errnoOf, type ErrorClass } from "./classify.ts";
+import { classify, errnoOf, type ErrorClass, isFailover, poolClass } from "./classify.ts";
 import { connectMysql, type MysqlConnection, type MysqlSettings } from "./connect.ts";
 import { addColumnsSql, columnSql, createTableSql, LEDGER_SQL } from "./ddl.ts";
 import { insertOrRefuse } from "./surgery.ts";
@@ -36,6 +36,8 @@ export interface MysqlSinkOptions extends MysqlSettings {
 /** So many deliveries refused one after another, with one number and nothing stored between, are the table's fault. */
 const REFUSED_IN_A_ROW_MAX = 50;
 
+const PING_IDLE_OVER_SEC = 1;
+
 const REASONS: Readonly<Partial<Record<ErrorClass, BackOffError["reason"]>>> = {
   lost: "lost",
   auth: "auth",
@@ -57,9 +59,12 @@ export class MysqlSink implements Sink {
     const { pool = {} } = options;
     const connect = ({ signal }: { signal: AbortSignal }) => connectMysql(options, { signal });
     const { pingTimeout, prePing, kind, ...rest } = pool;
-    this.pool = kind === "null"
-      ? new NullPool({ connect, timeout: pool.timeout })
-      : new Pool({ connect, ...rest, prePing: prePing === false ? false : { timeout: pingTimeout ?? 1 } });
+    const common = { connect, ...rest, classify: poolClass };
+    this.pool = kind === "null" ? new NullPool(common) : new Pool({
+      ...common,
+      // What answered a moment ago answers now; a socket that the server closed is out of the pool by itself.
+      prePing: prePing === false ? false : { timeout: pingTimeout ?? 1, idleOver: PING_IDLE_OVER_SEC },
+    });
   }
 
   /** host:port/database, for people. */
@@ -260,7 +265,7 @@ export class MysqlSink implements Sink {
       });
     }
     const reason = REASONS[kind] ?? "unknown";
-    if (reason === "readOnly") this.pool.invalidateAll();
+    if (isFailover(cause)) this.pool.invalidateAll();
     return new BackOffError(`the database ${this.address} does not take rows: ${text}`, {
       errno,
       reason,

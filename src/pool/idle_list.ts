@@ -1,16 +1,11 @@
 /**
  * The connections that nobody uses, and what happens to them while they lie: too old, idle for too long, due for a
  * sign of life. One timer serves all; taking and putting cost the same however many there are.
- *
- * A machine that slept shows in the wall clock, which went on while the monotonic one stood still. All connections are
- * then suspect and pinged once; a wall clock that was set costs one ping, too, and nothing else.
  */
 import type { Timer } from "../clock.ts";
 import type { Settings } from "./options.ts";
 import type { Slot } from "./slot.ts";
 import type { CloseReason, Poolable } from "./types.ts";
-
-const SLEEP_MS = 5_000;
 
 export interface IdleActions<C extends Poolable> {
   /** It is out of the list and has to go. */
@@ -25,12 +20,10 @@ export class IdleList<C extends Poolable> {
   #slots: Slot<C>[] = [];
   #timer: Timer | undefined;
   #timerDueMs = Infinity;
-  #wallAheadMs: number;
 
   constructor(settings: Settings<C>, actions: IdleActions<C>) {
     this.#settings = settings;
     this.#actions = actions;
-    this.#wallAheadMs = settings.clock.wallMs() - settings.clock.now();
   }
 
   get length(): number {
@@ -40,7 +33,6 @@ export class IdleList<C extends Poolable> {
   /** The next one by order that is in date; what is not is retired on the way. */
   take(now: number, generation: number): Slot<C> | undefined {
     if (this.#slots.length === 0) return undefined;
-    this.#noticeSleep(now);
     while (true) {
       const slot = this.#settings.lifo ? this.#slots.pop() : this.#slots.shift();
       if (!slot) return undefined;
@@ -75,10 +67,9 @@ export class IdleList<C extends Poolable> {
     this.#timerDueMs = Infinity;
   }
 
-  #noticeSleep(now: number): void {
-    const ahead = this.#settings.clock.wallMs() - now;
-    if (ahead - this.#wallAheadMs > SLEEP_MS) { for (const slot of this.#slots) slot.suspect = true; }
-    this.#wallAheadMs = ahead;
+  /** All are to be pinged at their next use, whatever the options say. */
+  suspectAll(): void {
+    for (const slot of this.#slots) slot.suspect = true;
   }
 
   #reasonToGo(slot: Slot<C>, now: number, generation: number): CloseReason | undefined {
@@ -111,7 +102,6 @@ export class IdleList<C extends Poolable> {
     this.close();
     const { clock, keepAliveMs, keep, overflowLingerMs } = this.#settings;
     const now = clock.now();
-    this.#noticeSleep(now);
     let excess = this.#slots.length - keep;
     for (const slot of [...this.#slots]) {
       const reason = this.#reasonToGo(slot, now, slot.generation) ??

@@ -20,7 +20,7 @@ export class NullPool<C extends Poolable> extends Leasing<C> implements Connecti
     if (this.#end) throw new PoolClosedError("the pool is closed: it gives no connections");
     signal?.throwIfAborted();
     const { clock, timeoutMs, connect } = this.settings;
-    const limitMs = acquireTimeoutMs(timeout, timeoutMs);
+    const limitMs = timeout === undefined ? timeoutMs : acquireTimeoutMs(timeout);
     const bornAtMs = clock.now();
     const late = new AbortController();
     const timer = limitMs === Infinity ? undefined : clock.timer(limitMs, () => {

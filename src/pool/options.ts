@@ -121,12 +121,7 @@ function check(options: object, known: readonly string[], prefix: string): void 
 }
 
 /** The limit of one acquire, milliseconds. Throws a RangeError for what is no time. */
-export function acquireTimeoutMs(seconds: number | undefined, defaultMs: number): number {
-  if (seconds === undefined) return defaultMs;
-  if (!(seconds >= 0)) {
-    throw new RangeError(
-      `acquire: timeout must be a number of seconds, 0 or more; it is ${String(seconds)}`,
-    );
-  }
-  return seconds * 1_000;
+export function acquireTimeoutMs(seconds: number): number {
+  if (seconds >= 0) return seconds * 1_000;
+  throw new RangeError(`acquire: timeout must be a number of seconds, 0 or more; it is ${String(seconds)}`);
 }

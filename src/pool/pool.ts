@@ -18,6 +18,7 @@ import { limited } from "./limited.ts";
 import { acquireTimeoutMs } from "./options.ts";
 import { describe, recycleWarning, statusLine, textOf, timeoutError } from "./report.ts";
 import { Slot } from "./slot.ts";
+import { Stopwatch } from "./stopwatch.ts";
 import type {
   AcquireOptions,
   ConnectionPool,
@@ -38,6 +39,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
   /** Those whose connection is being pinged: out of the line, not served yet. */
   readonly #verifying = new Set<Waiter<Lease<C>>>();
   readonly #connector: Connector<C>;
+  readonly #time: Stopwatch;
   /** Set inside of `use`, for the diagnosis of nested acquires. */
   readonly #inside = new AsyncLocalStorage<true>();
   #generation = 0;
@@ -54,6 +56,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
       retire: (slot, reason) => void this.sockets.retire(slot, reason),
       check: (slot) => void this.#keepAlive(slot),
     });
+    this.#time = new Stopwatch(settings.clock, () => this.#idle.suspectAll());
     this.#line = new WaitingLine(settings.clock, (waiter) => waiter.reject(this.#timedOut(waiter)));
     this.#connector = new Connector({
       ...settings,
@@ -73,14 +76,13 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     }
     const signal = options?.signal;
     if (signal?.aborted) return Promise.reject(signal.reason);
-    const { clock, timeoutMs } = this.settings;
-    let limitMs;
+    let limitMs = this.settings.timeoutMs;
     try {
-      limitMs = acquireTimeoutMs(options?.timeout, timeoutMs);
+      if (options?.timeout !== undefined) limitMs = acquireTimeoutMs(options.timeout);
     } catch (error) {
       return Promise.reject(error);
     }
-    const now = clock.now();
+    const now = this.#time.now();
     const slot = this.#line.length === 0 ? this.#idle.take(now, this.#generation) : undefined;
     if (slot && !this.#wantsPing(slot, now)) return Promise.resolve(this.#lease(slot, now));
     const nested = this.#inside.getStore() === true;
@@ -128,8 +130,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
   }
 
   /** Gives a connection that is in order to the first in the line, or lays it down. */
-  #hand(slot: Slot<C>): void {
-    const now = this.settings.clock.now();
+  #hand(slot: Slot<C>, now: number): void {
     const waiter = this.#line.shift();
     if (waiter && this.#wantsPing(slot, now)) void this.#verify(slot, waiter);
     else if (waiter) this.#serve(waiter, slot, now);
@@ -146,7 +147,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     const { clock, pingTimeoutMs } = this.settings;
     const leftMs = waiter.deadlineMs - clock.now();
     if (leftMs <= 0) {
-      this.#hand(slot);
+      this.#hand(slot, clock.now());
       return waiter.reject(this.#timedOut(waiter, "ping"));
     }
     slot.state = "leased";
@@ -180,13 +181,14 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
   /** Lets as many connects be under way as there are waiters, within the limit. */
   #grow(): void {
     const { length } = this.#line;
-    if (length === 0 || this.#closed) return;
-    const { lastError, waiting } = this.#connector;
     const { open, closing } = this.sockets;
-    if (waiting && lastError?.kind === "permanent" && open === 0) {
+    const room = this.settings.limit - open - closing;
+    if (length === 0 || room <= this.#connector.connecting || this.#closed) return;
+    const { lastError } = this.#connector;
+    if (open === 0 && lastError?.kind === "permanent" && this.#connector.waiting) {
       return this.#refuse(length, lastError.error);
     }
-    this.#connector.want(Math.min(length, this.settings.limit - open - closing));
+    this.#connector.want(Math.min(length, room));
   }
 
   #opened(connection: C, bornAtMs: number): void {
@@ -208,7 +210,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     const reason = this.#warned ? undefined : recycleWarning(recycleMs, connection.idleTimeout);
     this.#warned ||= reason !== undefined;
     if (reason !== undefined) this.events.emit({ type: "warning", reason });
-    this.#hand(slot);
+    this.#hand(slot, now);
   }
 
   #connectFailed(error: unknown, kind: PoolErrorClass): void {
@@ -232,8 +234,8 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
   /** A lease ends: puts the session in order where it needs that. */
   takeBack(slot: Slot<C>): Promise<void> {
     if (!this.sockets.has(slot)) return DONE;
-    const { resetOnReturn, clock } = this.settings;
-    const now = clock.now();
+    const { resetOnReturn } = this.settings;
+    const now = this.#time.now();
     this.tally.usedMs += now - slot.leasedAtMs;
     if (this.events.wanted("release")) this.emit("release", slot);
     try {
@@ -269,7 +271,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     if (this.#closed) void this.sockets.retire(slot, "shutdown");
     else if (soft || generation < this.#generation) void this.sockets.retire(slot, "invalidated");
     else if (now >= recycleAtMs) void this.sockets.retire(slot, "recycle");
-    else this.#hand(slot);
+    else this.#hand(slot, now);
   }
 
   discard(slot: Slot<C>, error: unknown): void {

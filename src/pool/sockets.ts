@@ -37,7 +37,7 @@ export class Sockets<C extends Poolable> {
   }
 
   has(slot: Slot<C>): boolean {
-    return this.#open.has(slot);
+    return slot.state !== "closing";
   }
 
   add(slot: Slot<C>): void {
@@ -45,6 +45,7 @@ export class Sockets<C extends Poolable> {
   }
 
   forget(slot: Slot<C>): void {
+    slot.state = "closing";
     this.#open.delete(slot);
   }
 

@@ -53,19 +53,39 @@ export function metricsText(it: StatusSnapshot): string {
     lanes.map(([lane, { lag_s }]) => [{ lane }, lag_s]),
   );
   if (it.pool) {
-    const { idle, leased, waiting, connecting } = it.pool;
-    metric("db_client_connection_count", "gauge", "Connections by state", [[{ state: "idle" }, idle], [{
-      state: "used",
-    }, leased]]);
-    metric(
-      "db_client_connection_pending_requests",
-      "gauge",
-      "Requests that wait for a connection",
-      one(waiting),
-    );
-    metric("db_client_connection_connecting", "gauge", "Connections that are being made", one(connecting));
+    poolMetrics(it.pool, metric);
   }
   return lines.join("\n") + "\n";
+}
+
+function poolMetrics(
+  { idle, leased, waiting, connecting, closing, size, totals }: NonNullable<StatusSnapshot["pool"]>,
+  metric: (name: string, type: "counter" | "gauge", help: string, samples: readonly Sample[]) => void,
+): void {
+  const name = (rest: string) => `db_client_connection_${rest}`;
+  const counter = (rest: string, help: string, value: number) =>
+    metric(name(rest), "counter", help, [[{}, value]]);
+  metric(name("count"), "gauge", "Connections by state", [
+    [{ state: "idle" }, idle],
+    [{ state: "used" }, leased],
+    [{ state: "connecting" }, connecting],
+    [{ state: "closing" }, closing],
+  ]);
+  metric(name("max"), "gauge", "Connections that are kept", [[{}, size]]);
+  metric(name("pending_requests"), "gauge", "Requests that wait for a connection", [[{}, waiting]]);
+  counter("timeouts_total", "Requests that got no connection in time", totals.timedOut);
+  counter("acquired_total", "Connections handed out", totals.acquired);
+  counter("create_total", "Connections made", totals.opened);
+  counter("create_failures_total", "Connections that could not be made", totals.connectFailed);
+  counter("create_time_seconds_total", "Time spent making connections", totals.connectMs / 1_000);
+  counter("wait_time_seconds_total", "Time spent waiting for a connection", totals.waitedMs / 1_000);
+  counter("use_time_seconds_total", "Time that connections were in use", totals.usedMs / 1_000);
+  metric(
+    name("closed_total"),
+    "counter",
+    "Connections closed, by reason",
+    Object.entries(totals.closed).map(([reason, value]) => [{ reason }, value]),
+  );
 }
 
 function labelText(labels: Readonly<Record<string, string>>): string {
