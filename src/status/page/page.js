@@ -1,4 +1,7 @@
-// The status page: asks /status.json once a second and shows it. Topics and payloads are strangers: text only, never HTML.
+/**
+ * The status page in the browser: asks /status.json once a second and shows it. Topics and payloads are strangers' words:
+ * they become text, never HTML. It changes nothing.
+ */
 const POINTS = 300;
 const arrived = [], stored = [];
 let last;
@@ -70,6 +73,15 @@ function show(it) {
       ? `All is well: ${n(t.stored)} stored, ${n(t.pending)} waiting, up ${duration(it.uptime_s * 1000)}.`
       : it.state);
   chart(it);
+  sums(t);
+  lanes(it.lanes);
+  spool(it.spool);
+  pool(it.pool);
+  recent(it);
+  $("version").textContent = `sluice ${it.version}`;
+}
+
+function sums(t) {
   sum(
     "sum-received",
     t.received === t.duplicate + t.unrouted + t.routed,
@@ -84,9 +96,12 @@ function show(it) {
       n(t.dead)
     } + dropped ${n(t.dropped)} + pending ${n(t.pending)}`,
   );
+}
+
+function lanes(all) {
   rows(
     "lanes",
-    Object.entries(it.lanes),
+    Object.entries(all),
     (
       [name, lane],
     ) => [[name], [n(lane.pending)], [`${lane.lag_s} s`], [
@@ -94,13 +109,18 @@ function show(it) {
       lane.reason ? "bad" : "",
     ]],
   );
-  $("spool-bar").style.width = `${Math.min(100, 100 * it.spool.bytes / it.spool.max_bytes)}%`;
-  $("spool").textContent = `${n(it.spool.entries)} waiting, ${size(it.spool.bytes)} of ${
-    size(it.spool.max_bytes)
-  }, ${n(it.spool.dead_letters)} dead letters kept`;
-  $("pool-section").hidden = !it.pool;
-  if (it.pool) {
-    const p = it.pool;
+}
+
+function spool({ bytes, max_bytes, entries, dead_letters }) {
+  $("spool-bar").style.width = `${Math.min(100, 100 * bytes / max_bytes)}%`;
+  $("spool").textContent = `${n(entries)} waiting, ${size(bytes)} of ${size(max_bytes)}, ${
+    n(dead_letters)
+  } dead letters kept`;
+}
+
+function pool(p) {
+  $("pool-section").hidden = !p;
+  if (p) {
     $("pool").textContent =
       `${p.idle} idle, ${p.leased} leased, ${p.connecting} connecting, ${p.waiting} waiting; size ${p.size}`;
     rows(
@@ -118,18 +138,20 @@ function show(it) {
       ],
     );
   }
+}
+
+function recent({ messages, dead_letters }) {
   const time = (iso) => iso.slice(11, 19);
   rows(
     "messages",
-    it.messages.slice(0, 10),
+    messages.slice(0, 10),
     (m) => [[time(m.received_at)], [m.topic, "code"], [m.payload, "code"], [m.table]],
   );
   rows(
     "dead",
-    it.dead_letters.slice(0, 10),
+    dead_letters.slice(0, 10),
     (m) => [[time(m.received_at)], [m.topic, "code"], [m.payload, "code"], [m.reason, "why"]],
   );
-  $("version").textContent = `sluice ${it.version}`;
 }
 
 async function tick() {
