@@ -177,12 +177,27 @@ const route = v.pipe(
   })),
 );
 
+/** Addresses that only this machine can reach. */
+const LOCAL = /^(unix:|localhost:|127\.|\[::1\]:)/;
+
 const status = v.union([
   v.literal(false),
-  v.strictObject({
-    listen: v.optional(v.pipe(text(), doc("host:port, or unix:/path")), "127.0.0.1:8088"),
-    token: v.optional(secret()),
-  }),
+  v.pipe(
+    v.strictObject({
+      listen: v.optional(v.pipe(text(), doc("host:port, or unix:/path")), "127.0.0.1:8088"),
+      token: v.optional(
+        v.pipe(secret(), doc("Asked of every visitor; needed where others can reach the page")),
+      ),
+    }),
+    v.forward(
+      v.partialCheck(
+        [["listen"], ["token"]],
+        ({ listen, token }) => token !== undefined || LOCAL.test(listen),
+        'others can reach this address, so it wants a token: add "token": { "file": "/path" }',
+      ),
+      ["listen"],
+    ),
+  ),
 ]);
 
 const log = v.strictObject({

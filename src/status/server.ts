@@ -57,15 +57,16 @@ export async function startStatus({ listen, token, snapshot }: StatusOptions): P
   };
   const handler = (request: Request): Response => {
     const url = new URL(request.url);
-    if (!allowed(request, url)) return text("a token is needed\n", 401);
     if (request.method !== "GET" && request.method !== "HEAD") return text("read-only\n", 405);
+    // No secret is in these two, and a browser asks for them without the token.
+    if (url.pathname === "/page.css") return asset(css, "text/css");
+    if (url.pathname === "/page.js") return asset(script, "text/javascript");
+    if (!allowed(request, url)) {
+      return text("a token is needed: ?token=... or Authorization: Bearer ...\n", 401);
+    }
     switch (url.pathname) {
       case "/":
         return asset(page, "text/html");
-      case "/page.css":
-        return asset(css, "text/css");
-      case "/page.js":
-        return asset(script, "text/javascript");
       case "/status.json":
         return json(snapshot());
       case "/healthz":

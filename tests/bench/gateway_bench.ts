@@ -64,8 +64,11 @@ async function startArticle({ broker, database }: World, count: number): Promise
   const script = await Deno.readTextFile(here("rivals/article_pipeline.py"));
   const file = await Deno.makeTempFile({ suffix: ".py" });
   await Deno.writeTextFile(file, script.replace("gw:gwpass@", "sluice:secret@"));
-  const child = spawn("python3", [file, `${count}`, `${broker.port}`, `${database.port}`]);
-  await waitFor(() => child.output().includes("ready"), { what: "the article's program to subscribe" });
+  const child = spawn("/usr/bin/python3", [file, `${count}`, `${broker.port}`, `${database.port}`]);
+  await waitFor(() => child.output().includes("ready"), { what: "the article's program to subscribe" })
+    .catch((error) => {
+      throw new Error(`${error.message}\n${child.output()}`);
+    });
   return { pid: child.pid, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() };
 }
 

@@ -38,6 +38,7 @@ const MISTAKES: Record<string, string> = {
   ),
   "table placeholder": withRoute(`{ "topic": "a/{b}", "table": "t_{c}" }`),
   "no topic": withRoute(`{ "table": "t" }`),
+  "open status page": `{ ${GOOD}, "status": { "listen": "0.0.0.0:8088" } }`,
   "several at once": withRoute(`{ "topic": "a/+/{b", "tabel": "t", "decode": "jsn" }`),
 };
 
