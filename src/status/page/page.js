@@ -145,12 +145,12 @@ function recent({ messages, dead_letters }) {
   rows(
     "messages",
     messages.slice(0, 10),
-    (m) => [[time(m.received_at)], [m.topic, "code"], [m.payload, "code"], [m.table]],
+    (m) => [[time(m.received_at), "time"], [m.topic, "code"], [m.payload, "code"], [m.table]],
   );
   rows(
     "dead",
     dead_letters.slice(0, 10),
-    (m) => [[time(m.received_at)], [m.topic, "code"], [m.payload, "code"], [m.reason, "why"]],
+    (m) => [[time(m.received_at), "time"], [m.topic, "code"], [m.payload, "code"], [m.reason, "why"]],
   );
 }
 
