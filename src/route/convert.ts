@@ -8,7 +8,7 @@ import type { ColumnType } from "../column_type.ts";
 import type { SqlValue } from "../message.ts";
 import { parseNumber } from "../decode/number.ts";
 import { plainTime } from "./time.ts";
-import { UnfitError } from "./unfit_error.ts";
+import { shown, UnfitError } from "./unfit_error.ts";
 
 const INTEGER_BITS: Readonly<Record<string, number>> = {
   tinyint: 8,
@@ -25,7 +25,7 @@ export function natural(value: unknown): SqlValue {
   switch (typeof value) {
     case "number":
       if (!Number.isFinite(value)) throw new UnfitError(`${value} is not a number that a database can hold`);
-      return value;
+      return digits(value);
     case "string":
       return wellFormed(value);
     case "boolean":
@@ -71,20 +71,24 @@ export function convert(value: unknown, type: ColumnType): SqlValue {
 }
 
 function refuse(value: unknown, what: string): never {
-  const shown = value instanceof Uint8Array
-    ? `${value.length} bytes`
-    : typeof value === "object"
-    ? "an object"
-    : JSON.stringify(String(value).slice(0, 40));
-  throw new UnfitError(`${shown} is not ${what}`);
+  throw new UnfitError(`${shown(value)} is not ${what}`);
 }
 
 function toBoolean(value: unknown): SqlValue {
   if (typeof value === "boolean") return value;
-  const text = String(value).trim();
-  if (typeof value !== "object" && TRUE.test(text)) return true;
-  if (typeof value !== "object" && FALSE.test(text)) return false;
+  const text = typeof value === "object" ? "" : String(value).trim();
+  if (TRUE.test(text)) return true;
+  if (FALSE.test(text)) return false;
   return refuse(value, "a truth value like on/off, true/false, open/closed or 1/0");
+}
+
+/**
+ * A whole number beyond 2^53 as the digits that it was written with. A double stands for the shortest number that reads
+ * back as itself; a database would spell its binary value out instead, and end in other digits.
+ */
+function digits<T>(value: T): T | bigint {
+  if (typeof value !== "number" || Number.isSafeInteger(value) || !Number.isInteger(value)) return value;
+  return Math.abs(value) < 1e21 ? BigInt(String(value)) : value;
 }
 
 function numberOf(value: unknown, what: string): number | bigint | string {
@@ -104,13 +108,14 @@ function toInteger(value: unknown, type: ColumnType): SqlValue {
   const [least, most] = type.unsigned
     ? [0n, (1n << bits) - 1n]
     : [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n];
-  const big = BigInt(number);
+  const exact = digits(number);
+  const big = BigInt(exact);
   if (big < least || big > most) {
     throw new UnfitError(
       `${number} is outside of ${type.name}${type.unsigned ? " unsigned" : ""} (${least} to ${most})`,
     );
   }
-  return Number.isSafeInteger(Number(number)) ? Number(number) : big;
+  return Number.isSafeInteger(Number(big)) ? Number(big) : big;
 }
 
 function toFloat(value: unknown): SqlValue {
@@ -120,7 +125,7 @@ function toFloat(value: unknown): SqlValue {
 
 function toDecimal(value: unknown): SqlValue {
   const number = numberOf(value, "a number");
-  return typeof number === "number" && !Number.isInteger(number) ? String(number) : number;
+  return typeof number === "number" && !Number.isInteger(number) ? String(number) : digits(number);
 }
 
 function toText(value: unknown, type: ColumnType): SqlValue {

@@ -6,7 +6,7 @@
  * what is computed from it. Numbers mix as people expect: integers and doubles in any operator, `9 / 5` is 1.8.
  */
 import { type ASTNode, Environment, type ParseResult } from "@marcbachmann/cel-js";
-import { UnfitError } from "./unfit_error.ts";
+import { shown, UnfitError } from "./unfit_error.ts";
 import type { Scope, Source } from "./source.ts";
 
 export interface Expression {
@@ -76,7 +76,7 @@ export function compileCondition(text: string, scope: Scope): (source: Source) =
     }
     if (typeof value === "boolean") return value;
     if (value === null) return false;
-    throw new UnfitError(`when: ${JSON.stringify(String(value).slice(0, 40))} is neither true nor false`);
+    throw new UnfitError(`when: ${shown(value)} is neither true nor false`);
   };
 }
 

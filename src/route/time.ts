@@ -5,7 +5,7 @@
  * Whether a number is seconds or milliseconds is never guessed: the column names the kind.
  */
 import type { ColumnType } from "../column_type.ts";
-import { UnfitError } from "./unfit_error.ts";
+import { shown, UnfitError } from "./unfit_error.ts";
 import type { TimeKind } from "./options.ts";
 
 const DIGITS: Readonly<Record<string, number>> = { epoch_s: 0, epoch_ms: 3, epoch_us: 6, epoch_ns: 9 };
@@ -83,7 +83,7 @@ function assertZone(zone: string): void {
 }
 
 function epochOf(value: unknown, kind: TimeKind): bigint {
-  const match = ["number", "bigint", "string"].includes(typeof value) ? NUMBER.exec(String(value)) : null;
+  const match = numberIn(value);
   if (!match) return refuse(value, `a number as ${kind} needs it`);
   const [, sign, whole, fraction = ""] = match;
   const digits = 9 - DIGITS[kind];
@@ -91,11 +91,15 @@ function epochOf(value: unknown, kind: TimeKind): bigint {
   return sign === "-" ? -ns : ns;
 }
 
+function numberIn(value: unknown): RegExpExecArray | null {
+  return ["number", "bigint", "string"].includes(typeof value) ? NUMBER.exec(String(value)) : null;
+}
+
 function instantOf(value: unknown): bigint {
   try {
     return Temporal.Instant.from(textOf(value)).epochNanoseconds;
   } catch {
-    const hint = PLAIN.test(String(value)) ? `: it has no offset, use "time": "local" with a zone` : "";
+    const hint = PLAIN.test(textOf(value)) ? `: it has no offset, use "time": "local" with a zone` : "";
     return refuse(value, `a time like 2024-05-01T12:00:00+02:00${hint}`);
   }
 }
@@ -118,7 +122,7 @@ export function plainTime(value: unknown, type: ColumnType): string {
   if (type.family === "time" && /^-?\d{1,3}:\d\d(?::\d\d(?:\.\d+)?)?$/.test(text)) return text;
   if (WITH_OFFSET.test(text)) return compileTime("iso", undefined, type)(text)!;
   if (PLAIN.test(text)) return compileTime("local", undefined, type)(text)!;
-  const hint = NUMBER.test(String(value)) ? `; for a number say which kind, like "time": "epoch_s"` : "";
+  const hint = numberIn(value) ? `; for a number say which kind, like "time": "epoch_s"` : "";
   return refuse(value, `a time like 2024-05-01 12:00:00${hint}`);
 }
 
@@ -127,6 +131,5 @@ function textOf(value: unknown): string {
 }
 
 function refuse(value: unknown, what: string): never {
-  const shown = typeof value === "object" ? "an object" : JSON.stringify(String(value).slice(0, 40));
-  throw new UnfitError(`${shown} is not ${what}`);
+  throw new UnfitError(`${shown(value)} is not ${what}`);
 }

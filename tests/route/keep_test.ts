@@ -58,6 +58,11 @@ Deno.test("a deadband is measured from the last value that was stored, so that a
 
 Deno.test("a deadband lets through what is no number any more, and texts of long decimals are numbers", () => {
   const keep = { deadband: { v: 0.1 } };
+  assert.deepEqual(
+    kept(route(keep), [[0, 0.2], [1, 0.3]]),
+    [0.2, 0.3],
+    "0.3 - 0.2 is less than 0.1 to a computer",
+  );
   assert.deepEqual(kept(route(keep), [[0, 1], [1, 1.05], [2, null], [3, null], [4, "x"], [5, 1]]), [
     1,
     null,
@@ -135,6 +140,8 @@ Deno.test("a batch that the spool hands out again is stored again", () => {
   const stored = () => router.decode(lane, batch).rows.map((it) => it.sequence - batch[0].sequence);
   assert.deepEqual(stored(), [0, 2]);
   assert.deepEqual(stored(), [0, 2]);
+  const one = [delivery(id, "a/b", { v: 3 })];
+  for (let i = 0; i < 2; i++) assert.equal(router.decode(lane, one).rows.length, 1);
 });
 
 Deno.test("a message that becomes a dead letter leaves nothing behind", () => {
