@@ -109,9 +109,11 @@ Deno.test("each topic, each element and each name is compared with its own", () 
   const each = routerOf(route({ onChange: ["v"] }, { each: "$", columns: { k: "@key", v: "$" } }));
   assert.deepEqual(send(each, "a/b", { x: 1, y: 1 }).objects, [{ k: "x", v: 1 }, { k: "y", v: 1 }]);
   assert.deepEqual(send(each, "a/b", { x: 1, y: 2 }).objects, [{ k: "y", v: 2 }]);
+  assert.deepEqual(send(each, "a/b", { x: 1, y: 2 }).objects, []);
   const narrow = routerOf({ topic: "a/b", table: "t", layout: "narrow", keep: { onChange: ["value"] } });
   assert.deepEqual(send(narrow, "a/b", { x: 1, y: 1 }).objects.map((it) => it.name), ["x", "y"]);
   assert.deepEqual(send(narrow, "a/b", { x: 1, y: 2 }).objects.map((it) => it.name), ["y"]);
+  assert.deepEqual(send(narrow, "a/b", { x: 1, y: 2 }).objects, []);
 });
 
 Deno.test("what the filters remember survives a restart at any message", () => {
