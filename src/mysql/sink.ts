@@ -53,6 +53,8 @@ export class MysqlSink implements Sink {
   readonly #doubtful = new Map<string, number>();
   readonly #refusedInARow = new Map<string, { errno: number; count: number }>();
   #ledgerKnown = false;
+  /** Lanes whose ledger row is there. */
+  readonly #entered = new Set<string>();
 
   constructor(options: MysqlSinkOptions) {
     this.#options = options;
@@ -111,6 +113,7 @@ export class MysqlSink implements Sink {
     }
     for (let repairs = 0;; repairs++) {
       try {
+        await this.#enter(connection, request);
         return await this.#transaction(connection, request);
       } catch (error) {
         if (error instanceof SluiceError) throw error;
@@ -121,6 +124,26 @@ export class MysqlSink implements Sink {
         throw error;
       }
     }
+  }
+
+  /** Makes the row of a new lane beforehand: to lock one that is not there locks the gap, and new lanes would deadlock. */
+  async #enter(
+    connection: MysqlConnection,
+    { spool, lane, after, adopt = false }: WriteRequest,
+  ): Promise<void> {
+    const key = `${spool} ${lane}`;
+    if (this.#entered.has(key)) return;
+    const of = [spool, lane];
+    const [entry] = await connection.execute("SELECT 1 FROM sluice_ledger WHERE spool = ? AND lane = ?", of);
+    if (entry === undefined) {
+      // An old lane's missing row is not made up here: the transaction tells of it.
+      if (after > 0 && !adopt) return;
+      await connection.execute("INSERT IGNORE INTO sluice_ledger (spool, lane, upto) VALUES (?, ?, ?)", [
+        ...of,
+        String(after),
+      ]);
+    }
+    this.#entered.add(key);
   }
 
   async #killDoubtful(connection: MysqlConnection, lane: string): Promise<void> {
