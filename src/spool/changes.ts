@@ -116,3 +116,17 @@ export function drop(store: Store, ids: readonly number[]): number {
   store.file.commit();
   return count;
 }
+
+/** Makes the totals hold again after a rescue: what waited and is not there any more was dropped. Returns how many. */
+export function balance(store: Store): number {
+  const { totals } = store;
+  const waiting = [...store.lanes.values()].reduce((sum, it) => sum + it.pending, 0);
+  const missing = totals.deliveries - totals.stored - totals.filtered - totals.dead - totals.dropped -
+    waiting;
+  if (missing > 0) totals.dropped += missing;
+  else for (const name of ["received", "routed", "deliveries"] as const) totals[name] -= missing;
+  store.file.begin();
+  store.saveTotals();
+  store.file.commit();
+  return Math.max(0, missing);
+}

@@ -8,15 +8,15 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 
 /** Small pages: a commit of ten small messages writes few of them, and the card is spared. */
-const PRAGMAS = `
-PRAGMA page_size = 1024;
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-PRAGMA busy_timeout = 5000;
-PRAGMA wal_autocheckpoint = 4000;
-PRAGMA journal_size_limit = 16777216;
-PRAGMA cache_size = -8000;
-`;
+const PRAGMAS = [
+  "page_size = 1024",
+  "journal_mode = WAL",
+  "synchronous = FULL",
+  "busy_timeout = 5000",
+  "wal_autocheckpoint = 4000",
+  "journal_size_limit = 16777216",
+  "cache_size = -8000",
+];
 
 /**
  * `kept`: everything after it is on disk. `settled`: done with. `written`: what the ledger says. `counted`: in the totals.
@@ -49,7 +49,8 @@ export class SpoolFile {
     this.path = path;
     this.#db = new DatabaseSync(path);
     try {
-      this.#db.exec(PRAGMAS);
+      // Prepared, because `exec` throws errors without a code.
+      for (const pragma of PRAGMAS) this.#db.prepare(`PRAGMA ${pragma}`).all();
       const { n } = this.get<{ n: number }>("SELECT count(*) AS n FROM sqlite_schema")!;
       if (n === 0) {
         this.begin();
@@ -85,7 +86,7 @@ export class SpoolFile {
 
   /** A statement without values that is not worth keeping, such as DDL. */
   exec(sql: string): void {
-    this.#db.exec(sql);
+    this.#db.prepare(sql).run();
   }
 
   begin(): void {

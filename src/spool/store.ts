@@ -94,6 +94,14 @@ export class Store {
     }
   }
 
+  /** The last sequence that lies in a lane's queue. */
+  #endOf(lane: LaneState): number {
+    const frame = this.file.get<Frame>(
+      `SELECT first, count FROM queue_${lane.id} ORDER BY first DESC LIMIT 1`,
+    );
+    return frame ? frame.first + frame.count - 1 : 0;
+  }
+
   /** What is settled by now stays on disk for a while. */
   startGrace(lane: LaneState): void {
     lane.grace.push({ upto: lane.settled, untilMs: systemClock.now() + this.#graceMs });

@@ -7,8 +7,9 @@
 import { systemClock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
 import { dropOldest, renew } from "./changes.ts";
+import { removeIfThere, writeMark } from "./identity.ts";
 import { Requests } from "./requests.ts";
-import { openOrSalvage, rememberIdentities } from "./salvage.ts";
+import { openOrSalvage } from "./salvage.ts";
 import type { Store } from "./store.ts";
 import type { Numbered, TotalCounts } from "./stored.ts";
 import type { Full, Opened, Picture } from "./worker.ts";
@@ -95,9 +96,9 @@ export class SpoolThread {
 
   renew(upto: number): string {
     const identity = crypto.randomUUID();
-    rememberIdentities(this.#path, [this.store.identity, identity]);
+    writeMark(this.#path, { identities: [this.store.identity, identity], open: true });
     this.commit(() => renew(this.store, upto, identity));
-    rememberIdentities(this.#path, [identity]);
+    writeMark(this.#path, { identities: [identity], open: true });
     return identity;
   }
 
@@ -163,7 +164,7 @@ export class SpoolThread {
       else if (!exists(path)) Deno.writeFileSync(path, new Uint8Array(BALLAST_BYTES).fill(0x5a));
     } catch {
       // Without it the spool works as well, until the disk is full.
-      if (wanted) removeQuietly(path);
+      if (wanted) removeIfThere(path);
     }
   }
 
@@ -196,7 +197,8 @@ export class SpoolThread {
     clearInterval(this.#sweeper);
     this.#flush();
     this.store.file.close();
-    removeQuietly(`${this.#path}.ballast`);
+    writeMark(this.#path, { identities: [this.store.identity], open: false });
+    removeIfThere(`${this.#path}.ballast`);
     this.#lock.close();
   }
 }
@@ -226,13 +228,5 @@ function exists(path: string): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-function removeQuietly(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch {
-    // It was not there.
   }
 }

@@ -46,6 +46,11 @@ class Run {
     assert.deepEqual(this.#spool.notes, []);
   }
 
+  async begin(): Promise<void> {
+    await this.open();
+    this.#durable();
+  }
+
   async close(): Promise<void> {
     await this.#spool[Symbol.asyncDispose]();
     this.#scratch[Symbol.dispose]();
@@ -225,7 +230,7 @@ Deno.test("random sequences of everything that can happen leave what the model s
   const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
   console.log(`SEED=${seed}`);
   const run = new Run(seed);
-  await run.open();
+  await run.begin();
   const names: string[] = [];
   try {
     for (let i = 0; i < steps; i++) names.push(await run.step());
