@@ -80,7 +80,8 @@ export function compileCondition(text: string, scope: Scope): (source: Source) =
   };
 }
 
-function checked(text: string): { run: ParseResult; type: string } {
+function checked(spaced: string): { run: ParseResult; type: string } {
+  const text = spaced.trim();
   try {
     const run = environment.parse(withDoubles(text, environment.parse(text).ast));
     const asVariable = nodesOf(run.ast).find((it) => it.op === "id" && NAMES_OF_TYPES.includes(it.args));
@@ -97,7 +98,7 @@ function checked(text: string): { run: ParseResult; type: string } {
       range?: { start: number };
     };
     const place = range ? ` at character ${range.start + 1}` : "";
-    throw new TypeError(`the expression "${text.trim()}" is wrong${place}: ${summary ?? message}`);
+    throw new TypeError(`the expression "${text}" is wrong${place}: ${summary ?? message}`);
   }
 }
 
