@@ -37,7 +37,11 @@ export function decodeMsgpack(payload: Uint8Array): unknown {
     return plain(decoder.decode(payload));
   } catch (error) {
     const { pos } = decoder as unknown as Inside;
-    throw new UnreadableError(`not MessagePack, read up to byte ${pos}: ${(error as Error).message}`);
+    const { message } = error as Error;
+    const reason = error instanceof RangeError && !message.startsWith("Extra")
+      ? "the payload ends before its value does"
+      : message;
+    throw new UnreadableError(`not MessagePack, read up to byte ${pos}: ${reason}`);
   }
 }
 
