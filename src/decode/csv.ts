@@ -5,9 +5,9 @@
  * with these names. Without a header each line is an array of values. A path reads either: `$[0]` a single line,
  * `each: "$"` makes a database row of each line. Where a header has no name for a column, its number is the name.
  *
- * The delimiter is the one of comma, semicolon, tab and | that the first line has most of. Spaces around a field are
- * no part of it, an empty field is null, empty lines are skipped. Numbers become numbers; everything else is text.
- * A line that has more or fewer fields than the header is refused.
+ * The delimiter is the first of tab, semicolon, | and comma that the first line has outside of quotes, so that `21,5;40`
+ * is two fields. Spaces around a field are no part of it, an empty field is null, empty lines are skipped. Numbers
+ * become numbers; everything else is text. A line that has more or fewer fields than the header is refused.
  */
 import Papa from "papaparse";
 import { countOf, refuseHuge, VALUES_MAX } from "./limits.ts";
@@ -16,7 +16,7 @@ import { own, type PlainObject } from "./plain.ts";
 import { decodeText } from "./text.ts";
 import { UnreadableError } from "./unreadable_error.ts";
 
-const DELIMITERS = [",", ";", "\t", "|"];
+const DELIMITERS = ["\t", ";", "|", ","];
 
 export function decodeCsv(payload: Uint8Array): unknown {
   refuseHuge(payload, "CSV");
@@ -34,8 +34,7 @@ export function decodeCsv(payload: Uint8Array): unknown {
 
 function delimiterOf(text: string): string {
   const line = /[^\r\n]+/.exec(text.replace(/"[^"]*"/g, ""))?.[0] ?? "";
-  const counts = DELIMITERS.map((it) => countOf([it], line, VALUES_MAX));
-  return DELIMITERS[counts.indexOf(Math.max(...counts))]!;
+  return DELIMITERS.find((it) => line.includes(it)) ?? ",";
 }
 
 function linesOf(text: string, delimiter: string): string[][] {

@@ -12,7 +12,7 @@
  */
 import { decodeAuto } from "./auto.ts";
 import type { Context } from "./context.ts";
-import { exact, own, type PlainObject } from "./plain.ts";
+import { exact, own, plain, type PlainObject } from "./plain.ts";
 import { type Metric, readMessage, type SparkplugMessage } from "./sparkplug_message.ts";
 import { propertiesOf, TYPES, valueOf } from "./sparkplug_value.ts";
 import { UnreadableError } from "./unreadable_error.ts";
@@ -68,7 +68,7 @@ function plainMessage(message: SparkplugMessage, births: readonly Birth[]): Plai
     timestamp,
     seq: optional(message.seq),
     ...(message.uuid !== undefined && { uuid: message.uuid }),
-    ...(message.body !== undefined && { body: message.body }),
+    ...(message.body !== undefined && { body: plain(message.body) }),
     metrics,
     list,
   };

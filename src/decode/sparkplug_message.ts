@@ -178,9 +178,8 @@ export function readMessage(payload: Uint8Array): SparkplugMessage {
     const message = payloadType().decode(reader);
     return payloadType().toObject(message, { longs: BigInt, arrays: true }) as SparkplugMessage;
   } catch (error) {
-    throw new UnreadableError(
-      `not Sparkplug B, read up to byte ${reader.pos}: ${(error as Error).message}`,
-    );
+    const reason = error instanceof TypeError ? "a text is not valid UTF-8" : (error as Error).message;
+    throw new UnreadableError(`not Sparkplug B, read up to byte ${reader.pos}: ${reason}`);
   }
 }
 

@@ -6,7 +6,7 @@
  * an object with its metrics by name, a PropertySet an object; array types are arrays. Without a type the value is
  * what the wire says, with integers as unsigned.
  */
-import { exact, own, type PlainObject } from "./plain.ts";
+import { exact, own, plain, type PlainObject } from "./plain.ts";
 import type { DataSet, PropertySet, Template, ValueFields } from "./sparkplug_message.ts";
 import { decodeText } from "./text.ts";
 import { UnreadableError } from "./unreadable_error.ts";
@@ -81,6 +81,7 @@ function integerOf(integer: number | bigint, type: string): unknown {
 }
 
 function shortest(float: number): number {
+  if (Number.isInteger(float)) return float;
   for (let digits = 6; digits < 9; digits++) {
     const decimal = Number(float.toPrecision(digits));
     if (Math.fround(decimal) === float) return decimal;
@@ -133,7 +134,7 @@ function bytesOf(bytes: Uint8Array, type: string): unknown {
   if (type === "BooleanArray") return booleans(bytes);
   if (type === "StringArray") return strings(bytes);
   const element = Object.hasOwn(ELEMENT, type) ? ELEMENT[type] : undefined;
-  if (!element) return bytes;
+  if (!element) return plain(bytes);
   const [size, read] = element;
   if (bytes.length % size !== 0) throw new UnreadableError(`${type} of ${bytes.length} bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
