@@ -6,6 +6,7 @@
  * an object with its metrics by name, a PropertySet an object; array types are arrays. Without a type the value is
  * what the wire says, with integers as unsigned.
  */
+import { VALUES_MAX } from "./limits.ts";
 import { exact, own, plain, type PlainObject } from "./plain.ts";
 import type { DataSet, PropertySet, Template, ValueFields } from "./sparkplug_message.ts";
 import { decodeText } from "./text.ts";
@@ -90,6 +91,7 @@ function shortest(float: number): number {
 }
 
 function rowsOf({ columns, types, rows }: DataSet): PlainObject[] {
+  refuseMany(columns.length * rows.length, "DataSet");
   return rows.map(({ elements }) => {
     const row: PlainObject = {};
     columns.forEach((column, i) => own(row, column, valueOf(elements[i] ?? {}, types[i])));
@@ -136,6 +138,7 @@ function bytesOf(bytes: Uint8Array, type: string): unknown {
   const element = Object.hasOwn(ELEMENT, type) ? ELEMENT[type] : undefined;
   if (!element) return plain(bytes);
   const [size, read] = element;
+  refuseMany(bytes.length / size, type);
   if (bytes.length % size !== 0) throw new UnreadableError(`${type} of ${bytes.length} bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: bytes.length / size }, (_, i) => read(view, i * size));
@@ -146,7 +149,15 @@ function booleans(bytes: Uint8Array): boolean[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const count = bytes.length < 4 ? Infinity : view.getUint32(0, true);
   if (count > (bytes.length - 4) * 8) throw new UnreadableError(`BooleanArray of ${bytes.length} bytes`);
+  refuseMany(count, "BooleanArray");
   return Array.from({ length: count }, (_, i) => ((bytes[4 + (i >> 3)]! >> (7 - (i & 7))) & 1) === 1);
+}
+
+/** A few bytes can stand for many values: eight truth values in one, all columns of a row that has none. */
+function refuseMany(values: number, type: string): void {
+  if (values > VALUES_MAX) {
+    throw new UnreadableError(`${type} of ${values} values; ${VALUES_MAX} are the limit`);
+  }
 }
 
 /** Each ends with a zero byte. */

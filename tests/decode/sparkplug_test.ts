@@ -284,6 +284,15 @@ Deno.test("a Sparkplug message that is too deep or too large is refused", () => 
   assertRefused(decodeSparkplug, repeated(hex("1200"), 3_000_000), /as Sparkplug B it may have 4194304/);
 });
 
+Deno.test("a few bytes that stand for many values are refused", () => {
+  const bits = joined(hex("00 12 7a 00"), new Uint8Array(1_000_000));
+  assert.throws(() => valueOf("BooleanArray", { bytesValue: bits }), /BooleanArray of 8000000 values/);
+  assert.throws(() => valueOf("Int8Array", { bytesValue: bits }), /Int8Array of 1000004 values/);
+  const rows = joined(repeated(hex("1200"), 50_000), repeated(hex("2200"), 50_000));
+  const payload = field(2, joined(hex("0a016d"), field(17, rows)));
+  assertRefused(decodeSparkplug, payload, /metric "m": DataSet of 2500000000 values; 250000 are the limit/);
+});
+
 /** A field with a length, as Protocol Buffers write it. */
 function field(id: number, content: Uint8Array): Uint8Array {
   return joined(varint(id * 8 + 2), varint(content.length), content);
