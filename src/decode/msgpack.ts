@@ -4,7 +4,7 @@
  * Timestamps (extension -1) come out as ISO text in UTC, to the nanosecond; other extensions as `{ type, data }`.
  */
 import { DecodeError, Decoder, decodeTimestampToTimeSpec, ExtensionCodec } from "@msgpack/msgpack";
-import { DEPTH_MAX, refuseHuge, VALUES_MAX } from "./limits.ts";
+import { refuseHuge, VALUES_MAX } from "./limits.ts";
 import { isoTime, keyText, plain, PROTO } from "./plain.ts";
 import { decodeText } from "./text.ts";
 import { UnreadableError } from "./unreadable_error.ts";
@@ -23,7 +23,6 @@ extensionCodec.register({
 interface Inside {
   bytes: Uint8Array;
   pos: number;
-  stack: { readonly length: number };
   stateIsMapKey(): boolean;
   pushArrayState(size: number): void;
   pushMapState(size: number): void;
@@ -62,7 +61,6 @@ function checkedDecoder(length: number): Decoder {
     announced += values;
     if (announced > length) throw new DecodeError(`it announces ${announced} values in ${length} bytes`);
     if (announced > VALUES_MAX) throw new DecodeError(`more than ${VALUES_MAX} values`);
-    if (inside.stack.length >= DEPTH_MAX) throw new DecodeError(`nested deeper than ${DEPTH_MAX} levels`);
   };
   inside.pushArrayState = (size) => {
     announce(size);

@@ -21,7 +21,7 @@ export function parseNumber(text: string): number | bigint | string | undefined 
   if (text.length > LENGTH_MAX || !NUMBER.test(text)) return undefined;
   const value = Number(text);
   if (!Number.isFinite(value)) return undefined;
-  if (/^[-+]?\d+$/.test(text)) return Number.isSafeInteger(value) ? value : BigInt(text.replace(/^\+/, ""));
+  if (/^[-+]?\d+$/.test(text)) return Number.isSafeInteger(value) ? value : BigInt(text);
   const digits = text.replace(/[eE].*$/, "").replace(/[-+.]/g, "").replace(/^0+/, "").replace(/0+$/, "");
   return digits.length > 15 && !/[eE]/.test(text) && String(value) !== text ? text.replace(/^\+/, "") : value;
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import fc from "fast-check";
 import { DECODER } from "../../src/decode/mod.ts";
-import { assertRefused, repeated, utf8 } from "./payloads.ts";
+import { assertRefused, utf8 } from "./payloads.ts";
 
 const { number, text, bytes, auto } = DECODER;
 const spaces = fc.stringMatching(/^[ \t\r\n]{0,3}$/);
@@ -75,7 +75,8 @@ Deno.test("auto reads numbers, JSON, text and bytes, in this order", () => {
   for (const [payload, value] of cases) assert.deepEqual(auto(utf8(payload)), value);
   const jpeg = Uint8Array.of(0xff, 0xd8, 0xff);
   assert.equal(auto(jpeg), jpeg);
-  assert.equal((auto(repeated(utf8("[]"), 3e6)) as string).length, 6e6);
+  const large = `"${"a".repeat(5e6)}"`;
+  assert.equal(auto(utf8(large)), large);
 });
 
 Deno.test("auto never fails", () => {
