@@ -142,6 +142,12 @@ const keep = v.pipe(
     ),
     minInterval: v.optional(v.pipe(duration(), doc("Store at most one in this time"))),
     maxInterval: v.optional(v.pipe(duration(), doc("Store one at least this often, changed or not"))),
+    by: v.optional(
+      v.pipe(
+        v.array(text()),
+        doc("Columns that tell the rows apart which are compared; default: the topic and the key under each"),
+      ),
+    ),
   }),
   v.transform(({ minInterval, maxInterval, ...rest }) => ({
     ...rest,
@@ -162,6 +168,13 @@ const route = v.pipe(
     keep: v.optional(keep),
     retained: v.optional(v.pipe(v.picklist(["store", "skip"]), doc("What to do with retained messages"))),
     onDuplicateKey: v.optional(v.picklist(["error", "ignore", "update"])),
+    key: v.optional(
+      v.pipe(
+        v.array(text()),
+        v.minLength(1, "must not be empty"),
+        doc("Columns of the primary key of a table that is made; default: an id of its own"),
+      ),
+    ),
     layout: v.optional(
       v.pipe(
         v.picklist(LAYOUTS),

@@ -57,7 +57,10 @@ export function columnSql({ name, type, role }: RowColumn, sample?: SqlValue): s
 export function createTableSql(shape: Shape, rows: readonly Row[] = []): string {
   const sampleOf = (i: number) =>
     rows.map((row) => row.values[i]).find((value) => value !== null && value !== undefined);
-  const columns = shape.columns.map((column, i) => columnSql(column, sampleOf(i)));
+  const columns = shape.columns.map((column, i) => {
+    const sql = columnSql(column, sampleOf(i));
+    return shape.key.includes(column.name) ? sql.replace(/(?<!NOT) NULL$/, " NOT NULL") : sql;
+  });
   const ownId = shape.key.length === 0 && !shape.columns.some((it) => it.name.toLowerCase() === "id");
   const lines = [
     ...(ownId ? ["`id` BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"] : []),

@@ -76,10 +76,14 @@ function refuse(value: unknown, what: string): never {
 
 function toBoolean(value: unknown): SqlValue {
   if (typeof value === "boolean") return value;
-  const text = typeof value === "object" ? "" : String(value).trim();
-  if (TRUE.test(text)) return true;
-  if (FALSE.test(text)) return false;
-  return refuse(value, "a truth value like on/off, true/false, open/closed or 1/0");
+  return (typeof value === "object" ? undefined : truthOf(String(value))) ??
+    refuse(value, "a truth value like on/off, true/false, open/closed or 1/0");
+}
+
+/** What a text says that stands for a truth value; undefined for any other. */
+export function truthOf(text: string): boolean | undefined {
+  const word = text.trim();
+  return TRUE.test(word) ? true : FALSE.test(word) ? false : undefined;
 }
 
 /**
@@ -161,7 +165,7 @@ function wellFormed(text: string): string {
   return text;
 }
 
-function jsonText(value: unknown): string {
+export function jsonText(value: unknown): string {
   return JSON.stringify(
     value,
     (_key, inner) => typeof inner === "bigint" ? JSON.rawJSON(String(inner)) : inner,

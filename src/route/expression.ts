@@ -3,9 +3,11 @@
  *
  * Variables are the levels of the topic, under `each` the element's keys, `key` and `value`, the payload's keys, and
  * `payload`, which is all of it: where two have a name, the earlier one is meant. What is missing is NULL, and so is
- * what is computed from it. Numbers mix as people expect: integers and doubles in any operator, `9 / 5` is 1.8.
+ * what is computed from it. Numbers mix as people expect: integers and doubles in any operator, `9 / 5` is 1.8. Beside
+ * CEL's own functions there are those of `functions.ts`.
  */
 import { type ASTNode, Environment, type ParseResult } from "@marcbachmann/cel-js";
+import { registerFunctions } from "./functions.ts";
 import { shown, UnfitError } from "./unfit_error.ts";
 import type { Scope, Source } from "./source.ts";
 
@@ -43,6 +45,7 @@ for (const [operator, compute] of Object.entries(arithmetic)) {
   environment.registerOperator(`int ${operator} double: double`, mixed);
 }
 environment.registerOperator("double % double: double", arithmetic["%"]);
+registerFunctions(environment);
 
 /** Throws `TypeError` that says what is wrong with the text, and where. */
 export function compileExpression(text: string, scope: Scope): Expression {

@@ -98,7 +98,7 @@ export interface KeepText extends KeepOptions {
 
 /** All that is wrong with the options, given the columns of the rows. */
 export function keepProblems(
-  { onChange = [], deadband = {}, ...rest }: KeepText,
+  { onChange = [], deadband = {}, by = [], ...rest }: KeepText,
   columns: readonly RowColumn[],
 ): { path: (string | number)[]; message: string }[] {
   const problems: { path: (string | number)[]; message: string }[] = [];
@@ -109,6 +109,7 @@ export function keepProblems(
   };
   onChange.forEach((name, i) => check(name, ["onChange", i]));
   for (const name of Object.keys(deadband)) check(name, ["deadband", name]);
+  by.forEach((name, i) => check(name, ["by", i]));
   const minIntervalMs = rest.minIntervalMs ?? durationOf(rest.minInterval);
   const maxIntervalMs = rest.maxIntervalMs ?? durationOf(rest.maxInterval);
   if (maxIntervalMs !== undefined) {

@@ -5,7 +5,7 @@
 import type { OnDuplicateKey, RowColumn, SqlValue } from "../message.ts";
 import { type Column, compileColumn } from "./column.ts";
 import { compileNarrow } from "./narrow.ts";
-import type { ColumnOptions, RouteOptions } from "./options.ts";
+import type { ColumnOptions, Layout as LayoutName, RouteOptions } from "./options.ts";
 import type { Scope, Source } from "./source.ts";
 
 export interface Layout {
@@ -32,7 +32,18 @@ const STAMP: Columns = { received_at: "@received", topic: "@topic" };
 
 /** Throws `TypeError` for what cannot be. */
 export function compileLayout(route: RouteOptions, scope: Scope): Layout {
-  const { layout = "wide", columns, onDuplicateKey = "error" } = route;
+  const { layout = "wide", key } = route;
+  const compiled = compileAs(layout, route, scope);
+  if (key === undefined) return compiled;
+  if (layout === "latest") throw new TypeError(`the layout "latest" has a key of its own`);
+  const missing = key.find((name) => !compiled.columns.some((it) => it.name === name));
+  if (missing === undefined) return { ...compiled, key };
+  const names = compiled.columns.map((it) => it.name).join(", ");
+  throw new TypeError(`"${missing}" in "key" is no column of this route, which has ${names}`);
+}
+
+function compileAs(layout: LayoutName, route: RouteOptions, scope: Scope): Layout {
+  const { columns, onDuplicateKey = "error" } = route;
   switch (layout) {
     case "narrow":
       return { ...compileNarrow(columns ?? STAMP, columns === undefined, scope), key: [], onDuplicateKey };

@@ -57,6 +57,8 @@ export interface KeepOptions {
   readonly deadband?: Readonly<Record<string, number>>;
   readonly minIntervalMs?: number;
   readonly maxIntervalMs?: number;
+  /** Columns that tell the rows apart which are compared. @default the topic and the `each` key */
+  readonly by?: readonly string[];
 }
 
 /** `wide`: a column for each value. `narrow`: a row (name, value) for each value. `json`: the payload as JSON. `latest`: one row for each topic, overwritten. */
@@ -64,9 +66,11 @@ export const LAYOUTS = ["wide", "narrow", "json", "latest"] as const;
 export type Layout = typeof LAYOUTS[number];
 
 export interface RouteOptions {
-  /** Pattern of the topic. Needed unless `preset` gives it. */
+  /** Pattern of the topic. With `preset` what the preset's topics begin with. Needed unless `preset` gives it. */
   readonly topic?: string;
   readonly preset?: PresetName;
+  /** The preset that a route was made from; never written by people. */
+  readonly family?: PresetName;
   /** Target table, may use `{level}`. Needed unless `preset` gives it. */
   readonly table?: string;
   /** @default "auto" */
@@ -79,6 +83,8 @@ export interface RouteOptions {
   readonly retained?: "store" | "skip";
   /** @default "error" */
   readonly onDuplicateKey?: OnDuplicateKey;
+  /** Columns of the primary key of a table that the gateway makes. @default none: an `id` of its own */
+  readonly key?: readonly string[];
   /** @default "wide" */
   readonly layout?: Layout;
   /** Rows older than this are removed. */

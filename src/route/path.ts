@@ -1,13 +1,14 @@
 /**
- * Paths into a payload: `$`, `$.a.b`, `$["switch:0"].apower`, `$.list[0].x`, `$.params.*`. Compiled once; missing is
- * undefined.
+ * Paths into a payload: `$`, `$.a.b`, `$["switch:0"].apower`, `$.list[0].x`, `$.params.*`, `$.params.**`. Compiled once;
+ * missing is undefined.
  *
- * Only own properties are seen, so that a key like `__proto__` is a key like any other. There are no filters and no
- * search through all depths: that is what expressions are for.
+ * `*` is all that an array or an object holds, `**` every number, text and truth value below, at any depth. Only own
+ * properties are seen, so that a key like `__proto__` is a key like any other. There are no filters: that is what
+ * expressions are for.
  */
 export type Reader = (payload: unknown) => unknown;
 
-/** What a path with wildcards leads to, and the keys that the wildcards stand for, joined by a point if several. */
+/** What a path with wildcards leads to, and the keys that the wildcards stand for, joined by points if several. */
 export interface Match {
   readonly key: string | number;
   readonly value: unknown;
@@ -15,10 +16,12 @@ export interface Match {
 
 /** A step to all that an array or an object holds. */
 const ALL = Symbol("*");
-type Step = string | number | typeof ALL;
+/** A step to all values below that hold nothing themselves. */
+const LEAVES = Symbol("**");
+type Step = string | number | typeof ALL | typeof LEAVES;
 
 const STEP =
-  /\.([\p{L}_$][\p{L}\p{N}_$-]*)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]|\['((?:[^'\\]|\\.)*)'\]|(\.\*|\[\*\])/uy;
+  /\.([\p{L}_$][\p{L}\p{N}_$-]*)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]|\['((?:[^'\\]|\\.)*)'\]|(\.\*\*|\.\*|\[\*\])/uy;
 
 /** Reads a path. Throws `TypeError` that points at what cannot be read. */
 function parsePath(text: string): Step[] {
@@ -40,7 +43,7 @@ function parsePath(text: string): Step[] {
 }
 
 function stepOf([, name, index, quoted, single, all]: RegExpExecArray): Step | undefined {
-  if (all !== undefined) return ALL;
+  if (all !== undefined) return all === ".**" ? LEAVES : ALL;
   if (name !== undefined) return name;
   if (index !== undefined) return Number(index);
   try {
@@ -53,7 +56,7 @@ function stepOf([, name, index, quoted, single, all]: RegExpExecArray): Step | u
 /** A path as a reader. With wildcards it reads an array of all that they lead to. */
 export function compilePath(text: string): Reader {
   const steps = parsePath(text);
-  if (steps.includes(ALL)) return (payload) => matchesOf(payload, steps)?.map((it) => it.value);
+  if (steps.some(isWildcard)) return (payload) => matchesOf(payload, steps)?.map((it) => it.value);
   const keys = steps as (string | number)[];
   if (keys.length === 1) {
     const [key] = keys;
@@ -69,8 +72,10 @@ export function compilePath(text: string): Reader {
 /** What a path with wildcards leads to, with the keys; undefined for a path without. */
 export function compileWildcard(text: string): ((payload: unknown) => readonly Match[]) | undefined {
   const steps = parsePath(text);
-  return steps.includes(ALL) ? (payload) => matchesOf(payload, steps) ?? [] : undefined;
+  return steps.some(isWildcard) ? (payload) => matchesOf(payload, steps) ?? [] : undefined;
 }
+
+const isWildcard = (step: Step) => typeof step === "symbol";
 
 /** All elements of an array or all properties of an object; undefined where it is neither. */
 export function entriesOf(value: unknown): Match[] | undefined {
@@ -79,12 +84,12 @@ export function entriesOf(value: unknown): Match[] | undefined {
   return Object.entries(value).map(([key, inner]) => ({ key, value: inner }));
 }
 
-/** Undefined where the first wildcard meets nothing that holds anything. */
+/** Undefined where the first wildcard meets nothing that holds anything; a leaf is its own only leaf. */
 function matchesOf(payload: unknown, steps: readonly Step[]): Match[] | undefined {
-  let found: Match[] | undefined = [{ key: "", value: payload }];
+  let found: Match[] = [{ key: "", value: payload }];
   let wildcards = 0;
   for (const each of steps) {
-    if (each !== ALL) {
+    if (typeof each !== "symbol") {
       found = found.flatMap(({ key, value }) => {
         const inner = step(value, each);
         return inner === undefined ? [] : [{ key, value: inner }];
@@ -92,13 +97,21 @@ function matchesOf(payload: unknown, steps: readonly Step[]): Match[] | undefine
       continue;
     }
     const first = wildcards++ === 0;
-    const held: (Match[] | undefined)[] = found.map(({ key, value }) =>
-      entriesOf(value)?.map((it) => first ? it : { key: `${key}.${it.key}`, value: it.value })
-    );
-    if (first && held[0] === undefined) return undefined;
-    found = held.flatMap((it) => it ?? []);
+    if (each === ALL && first && entriesOf(found[0]?.value) === undefined) return undefined;
+    found = found.flatMap((it) => each === ALL ? heldBy(it, first) : leavesOf(it, first));
   }
   return found;
+}
+
+function heldBy({ key: above, value }: Match, first: boolean): Match[] {
+  const held = entriesOf(value) ?? [];
+  return first ? held : held.map(({ key, value: inner }) => ({ key: `${above}.${key}`, value: inner }));
+}
+
+/** NULL within an object or an array is no leaf: it says that there is none. */
+function leavesOf(it: Match, first: boolean): Match[] {
+  if (entriesOf(it.value) === undefined) return [it];
+  return heldBy(it, first).flatMap((inner) => inner.value === null ? [] : leavesOf(inner, false));
 }
 
 function step(value: unknown, key: string | number): unknown {

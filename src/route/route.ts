@@ -38,6 +38,8 @@ export class Plan {
   readonly #each: ReturnType<typeof compileEach> | undefined;
   readonly #when: ReturnType<typeof compileCondition> | undefined;
   readonly #keep: Keep | undefined;
+  /** Where the columns of `keep.by` lie. */
+  readonly #by: readonly number[] | undefined;
   readonly #shapes = new Map<string, Shape>();
 
   constructor(options: RouteOptions, levels: readonly string[]) {
@@ -48,6 +50,7 @@ export class Plan {
     this.#each = options.each === undefined ? undefined : compileEach(options.each);
     this.#when = options.when === undefined ? undefined : compileCondition(options.when, scope);
     this.#keep = options.keep && new Keep(options.keep, this.#layout.columns);
+    this.#by = options.keep?.by?.map((name) => this.#layout.columns.findIndex((it) => it.name === name));
   }
 
   shapeOf(table: string): Shape {
@@ -82,6 +85,7 @@ export class Plan {
 
   /** What tells the rows apart that are compared with each other. */
   #rowKey({ delivery, key }: Source, values: readonly SqlValue[]): string {
+    if (this.#by) return JSON.stringify(this.#by.map((at) => String(values[at])));
     const { nameAt } = this.#layout;
     if (key === undefined && nameAt === undefined) return delivery.topic;
     return JSON.stringify([delivery.topic, key, nameAt === undefined ? null : values[nameAt]]);
@@ -92,8 +96,8 @@ export function compileRoutes(routes: readonly RouteOptions[], memories: RouteMe
   const counts = new Map<string, number>();
   const plans = new Map<string, Plan>();
   return routes.map((options) => {
-    const { topic, table, ...rest } = options;
-    const base = `${topic} -> ${table}`;
+    const { topic, table, family, ...rest } = options;
+    const base = `${family === undefined ? "" : `${family}: `}${topic} -> ${table}`;
     const count = (counts.get(base) ?? 0) + 1;
     counts.set(base, count);
     const id = count === 1 ? base : `${base} #${count}`;

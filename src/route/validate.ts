@@ -66,8 +66,9 @@ function columnProblems(route: RouteOptions, scope: Scope): RouteProblem[] {
   try {
     // Good columns may still not go together.
     const { columns } = compileLayout(route, scope);
-    const { onChange = [], deadband = {} } = route.keep ?? {};
-    if (!isObject(route.keep) || !Array.isArray(onChange) || !isObject(deadband)) return [];
+    const { onChange = [], deadband = {}, by = [] } = route.keep ?? {};
+    if (!isObject(route.keep) || !isObject(deadband)) return [];
+    if (!Array.isArray(onChange) || !Array.isArray(by)) return [];
     return keepProblems(route.keep, columns).map(({ path, message }) => ({
       path: ["keep", ...path],
       message,
