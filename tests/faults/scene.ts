@@ -1,0 +1,252 @@
+/**
+ * The smallest world in which a fault of broker or gateway can be judged: a mosquitto, a fault proxy, the gateway
+ * behind it, and a table. Publishers talk to the broker directly and note what it has accepted.
+ *
+ * The table is SQLite's unless a database is given. Judges by accepted = stored + dead, none twice, none in both; and
+ * at a kill: whatever was acknowledged on the wire is in the spool, the table or the dead letters.
+ */
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { checkSums, Sluice, type StatusJson } from "../e2e/sluice.ts";
+import type { Database } from "../servers/database.ts";
+import { type Mosquitto, type MosquittoOptions, startMosquitto } from "../servers/mosquitto.ts";
+import { type FaultProxy, startProxy } from "../servers/proxy.ts";
+import { openPublisher, type QoS } from "../servers/publisher.ts";
+import { waitFor } from "../servers/wait_for.ts";
+import { acknowledged, packets } from "./wire.ts";
+
+export interface SceneOptions {
+  readonly mosquitto?: MosquittoOptions;
+  /** Default 5. */
+  readonly version?: 4 | 5;
+  /** Further keys of the configuration; `broker` and `spool` are added to those of the scene. */
+  readonly config?: Record<string, unknown>;
+  /** Where the table is; default: an SQLite file beside the spool. */
+  readonly database?: { readonly server: Database; readonly url: string; readonly schema: string };
+  readonly env?: Record<string, string>;
+  /** Keep the wire in memory; false for floods. Default true. */
+  readonly log?: boolean;
+}
+
+export interface Stream {
+  /** Stops publishing and waits until the broker has answered for everything. */
+  stop(): Promise<void>;
+}
+
+const BURST = 10;
+
+export class Scene implements AsyncDisposable {
+  readonly broker: Mosquitto;
+  readonly proxy: FaultProxy;
+  readonly sluice: Sluice;
+  readonly version: 4 | 5;
+  /** How often the publisher had to send each message that the broker has accepted, by id. */
+  readonly accepted = new Map<string, number>();
+  /** Sent, and nobody knows whether the broker has it. */
+  readonly unknown = new Set<string>();
+  readonly #options: SceneOptions;
+  readonly #stack: AsyncDisposableStack;
+  #lastId = 0;
+
+  private constructor(
+    parts: { broker: Mosquitto; proxy: FaultProxy; sluice: Sluice },
+    options: SceneOptions,
+    stack: AsyncDisposableStack,
+  ) {
+    this.broker = parts.broker;
+    this.proxy = parts.proxy;
+    this.sluice = parts.sluice;
+    this.version = options.version ?? 5;
+    this.#options = options;
+    this.#stack = stack;
+  }
+
+  /** Starts everything; the gateway is connected and subscribed. */
+  static async start(options: SceneOptions = {}): Promise<Scene> {
+    await using stack = new AsyncDisposableStack();
+    const broker = stack.use(await startMosquitto(options.mosquitto));
+    const proxy = stack.use(await startProxy({ target: broker.port, log: options.log ?? true }));
+    const config = configOf(proxy.url(), options);
+    const sluice = stack.use(await Sluice.start({ env: options.env, config }));
+    const scene = new Scene({ broker, proxy, sluice }, options, stack.move());
+    await scene.connected();
+    return scene;
+  }
+
+  /** The configuration that the gateway was started with. */
+  get config(): Record<string, unknown> {
+    return configOf(this.proxy.url(), this.#options);
+  }
+
+  get spoolPath(): string {
+    return `${this.sluice.dir}/spool.db`;
+  }
+
+  async connected(): Promise<StatusJson> {
+    const status = await this.sluice.until("the broker to be connected", (it) => it.broker.connected);
+    // The filters of the session are noted when the broker has granted them.
+    await waitFor(() => Deno.readTextFile(`${this.spoolPath}.subscriptions`), { what: "the subscriptions" });
+    return status;
+  }
+
+  /** Publishes so many messages, and returns when the broker has answered for all of them. */
+  async publish(count: number, options: { qos?: QoS; payloadBytes?: number } = {}): Promise<string[]> {
+    await using publisher = await openPublisher(this.broker.url, { qos: options.qos ?? 1 });
+    return await this.#send(publisher, count, options.payloadBytes ?? 0);
+  }
+
+  /** Publishes until it is stopped. */
+  async stream(options: { qos?: QoS; payloadBytes?: number; pauseMs?: number } = {}): Promise<Stream> {
+    const publisher = await openPublisher(this.broker.url, { qos: options.qos ?? 1 });
+    let running = true;
+    const done = (async () => {
+      while (running) {
+        await this.#send(publisher, BURST, options.payloadBytes ?? 0);
+        await new Promise((resolve) => setTimeout(resolve, options.pauseMs ?? 2));
+      }
+      await publisher.close();
+    })();
+    return { stop: () => (running = false, done) };
+  }
+
+  async #send(
+    publisher: Awaited<ReturnType<typeof openPublisher>>,
+    count: number,
+    payloadBytes: number,
+  ): Promise<string[]> {
+    const ids = Array.from({ length: count }, () => `m${++this.#lastId}`);
+    await Promise.all(ids.map(async (id) => {
+      const filler = "x".repeat(payloadBytes);
+      const { outcome, sends } = await publisher.publish("Home/a", JSON.stringify({ id, filler }));
+      if (outcome === "accepted") this.accepted.set(id, sends);
+      else this.unknown.add(id);
+    }));
+    return ids;
+  }
+
+  /** Rows by id. */
+  async rows(): Promise<Map<string, number>> {
+    const { database } = this.#options;
+    if (!database) return countIds(`${this.sluice.dir}/home.db`, "t", "id");
+    const tables = await database.server.admin(`SHOW TABLES FROM ${database.schema} LIKE 't'`);
+    if (tables.length === 0) return new Map();
+    const rows = await database.server.admin(
+      `SELECT id, count(*) AS n FROM ${database.schema}.t GROUP BY id`,
+    );
+    return new Map(rows.map(({ id, n }) => [String(id), Number(n)]));
+  }
+
+  /** Dead letters by id. */
+  dead(): Map<string, number> {
+    return countIds(this.spoolPath, "dead", "CAST(payload AS TEXT)");
+  }
+
+  /** kill -9 of the gateway; then everything that it has acknowledged must be on a disk. */
+  async kill(): Promise<void> {
+    await this.sluice.kill("SIGKILL");
+    const kept = new Set([...await this.rows(), ...this.dead()].map(([id]) => id));
+    for (const id of idsInQueues(this.spoolPath)) kept.add(id);
+    const taken = acknowledged(packets(this.proxy, this.version)).map(({ payload }) => idOf(String(payload)));
+    assert.deepEqual(taken.filter((id) => !kept.has(id)), [], "acknowledged, but on no disk");
+  }
+
+  /** Waits until everything accepted has arrived, then counts. */
+  async settle(): Promise<StatusJson> {
+    const missing = async () => {
+      const rows = await this.rows();
+      const dead = this.dead();
+      return [...this.accepted.keys()].filter((id) => !rows.has(id) && !dead.has(id));
+    };
+    await waitFor(async () => (await missing()).length === 0, {
+      what: "everything accepted to be stored or dead",
+      timeoutMs: 60_000,
+    }).catch(async (error) => {
+      const lost = await missing();
+      throw new Error(
+        `${error.message}\n${lost.length} of ${this.accepted.size} are missing: ${lost.slice(0, 9)}\n` +
+          `${JSON.stringify(await this.sluice.status().catch(String))}\n${this.sluice.output}`,
+      );
+    });
+    const status = await this.sluice.until(
+      "nothing to wait",
+      ({ totals, broker }) => totals.pending === 0 && broker.connected,
+    );
+    checkSums(status);
+    const rows = await this.rows();
+    const dead = this.dead();
+    const twice = [...rows, ...dead].filter(([id, n]) => n > Math.max(1, this.accepted.get(id) ?? 1));
+    assert.deepEqual(
+      twice.slice(0, 9),
+      [],
+      `${twice.length} are stored more than once\n${this.sluice.output}`,
+    );
+    assert.deepEqual([...rows.keys()].filter((id) => dead.has(id)), [], "stored and dead");
+    return status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+}
+
+function configOf(
+  url: string,
+  { version = 5, config = {}, database }: SceneOptions,
+): Record<string, unknown> {
+  return {
+    name: "scene",
+    database: { url: database?.url ?? "sqlite:home.db" },
+    routes: [{ topic: "Home/#", table: "t", decode: "json", columns: { id: "$.id", ts: "@received" } }],
+    ...config,
+    broker: { url, version, keepalive: "5s", ...config.broker as Record<string, unknown> | undefined },
+    spool: { path: "spool.db", linger: "5ms", ...config.spool as Record<string, unknown> | undefined },
+  };
+}
+
+function idOf(text: string): string {
+  return /"id":"([^"]+)"/.exec(text)?.[1] ?? text.slice(0, 40);
+}
+
+function query<T>(path: string, read: (db: DatabaseSync) => T): T {
+  const db = new DatabaseSync(path, { readOnly: true });
+  try {
+    return read(db);
+  } finally {
+    db.close();
+  }
+}
+
+function countIds(path: string, table: string, column: string): Map<string, number> {
+  const counts = new Map<string, number>();
+  if (!exists(path)) return counts;
+  query(path, (db) => {
+    if (!db.prepare("SELECT 1 FROM sqlite_schema WHERE name = ?").get(table)) return;
+    for (
+      const { id } of db.prepare(`SELECT ${column} AS id FROM ${table}`).iterate() as Iterable<{ id: string }>
+    ) {
+      const key = table === "dead" ? idOf(id) : id;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+  });
+  return counts;
+}
+
+/** Whatever looks like an id in the spool's queues, read without the gateway's own code. */
+function idsInQueues(path: string): string[] {
+  return query(path, (db) => {
+    const tables = db.prepare("SELECT name FROM sqlite_schema WHERE name LIKE 'queue!_%' ESCAPE '!'").all();
+    return tables.flatMap(({ name }) =>
+      (db.prepare(`SELECT data FROM ${name}`).all() as { data: Uint8Array }[]).flatMap(({ data }) =>
+        [...new TextDecoder("latin1").decode(data).matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id)
+      )
+    );
+  });
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
