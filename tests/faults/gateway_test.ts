@@ -4,10 +4,14 @@
  * The numbers are those of the fault catalogue. Kills at random moments (1) are in `e2e/outage_test.ts` and in the torture.
  */
 import assert from "node:assert/strict";
-import { testWith } from "../servers/needs.ts";
+import { publishPacket, startFakeBroker } from "../mqtt/fake_broker.ts";
+import type { Database } from "../servers/database.ts";
+import { START, testWith } from "../servers/needs.ts";
+import { type FaultProxy, startProxy } from "../servers/proxy.ts";
 import type { QoS } from "../servers/publisher.ts";
 import { waitFor } from "../servers/wait_for.ts";
-import { Scene } from "./scene.ts";
+import { Sluice } from "../e2e/sluice.ts";
+import { Scene, type SceneOptions } from "./scene.ts";
 import { all, type Answer, holdsA, packets } from "./wire.ts";
 
 /** Within the window of MQTT 3.1.1, so that all of them are under way at once. */
@@ -65,3 +69,95 @@ async function killedBefore({ packet, qos, again }: Moment, version: 4 | 5): Pro
   } else assert.ok(all(seen(), "pubrel", 2).length > 0, "the broker had nothing to finish");
   await scene.settle();
 }
+
+Deno.test("4: a packet id that was completed is new data, also for a gateway that was killed in between", async () => {
+  await using broker = await startFakeBroker();
+  await using sluice = await Sluice.start({
+    config: { broker: { url: broker.url }, database: { url: "sqlite:home.db" } },
+  });
+  const message = publishPacket(7, 2, "Home/a", "21.5");
+  let client = await broker.accepted();
+  await client.grant();
+  client.send(message);
+  await client.next("pubrec");
+  await sluice.kill();
+  await sluice.start();
+  client = await broker.accepted({ sessionPresent: true });
+  await client.grant();
+  // The broker has had PUBREC: it goes on with PUBREL, and then the id is free.
+  client.send({ cmd: "pubrel", messageId: 7 });
+  assert.equal((await client.next("pubcomp")).messageId, 7);
+  client.send(message);
+  await client.next("pubrec");
+  client.send({ cmd: "pubrel", messageId: 7 });
+  await client.next("pubcomp");
+  await sluice.until("both to be stored", ({ totals }) => totals.stored === 2 && totals.duplicate === 0);
+});
+
+/** A scene with a real database behind a proxy of its own, and in it a table whose `id` takes 12 characters. */
+async function sceneWithDatabase(
+  stack: AsyncDisposableStack,
+  options: SceneOptions = {},
+): Promise<{ scene: Scene; server: Database; databaseProxy: FaultProxy }> {
+  const server = stack.use(await START.mariadb());
+  const databaseProxy = stack.use(await startProxy({ target: server.port, log: false }));
+  const schema = await server.createDatabase();
+  await server.admin(
+    `CREATE TABLE ${schema}.t (n bigint AUTO_INCREMENT PRIMARY KEY, id varchar(12), ts datetime(3))`,
+  );
+  const url = server.url(schema).replace(`:${server.port}/`, `:${databaseProxy.port}/`);
+  const scene = stack.use(await Scene.start({ ...options, database: { server, url, schema } }));
+  return { scene, server, databaseProxy };
+}
+
+const includes = (chunk: Uint8Array, word: string) => new TextDecoder("latin1").decode(chunk).includes(word);
+
+testWith(
+  ["mosquitto", "mariadb"],
+  "5: killed after the database's COMMIT, before the spool knows: the ledger says skip",
+  async () => {
+    await using stack = new AsyncDisposableStack();
+    const { scene, databaseProxy } = await sceneWithDatabase(stack);
+    databaseProxy.onData = (direction, chunk) => {
+      if (direction === "up" && includes(chunk, "COMMIT")) databaseProxy.hold("down");
+      return "pass";
+    };
+    await scene.publish(50);
+    await waitFor(async () => (await scene.rows()).size > 0, { what: "a commit that is not answered" });
+    await scene.kill();
+    databaseProxy.onData = undefined;
+    databaseProxy.cut();
+    databaseProxy.release();
+    await scene.sluice.start();
+    await scene.settle();
+    assert.equal((await scene.rows()).size, 50);
+  },
+);
+
+testWith(
+  ["mosquitto", "mariadb"],
+  "6: killed after dead letters were kept, before their batch is committed: neither doubled",
+  async () => {
+    await using stack = new AsyncDisposableStack();
+    const { scene, databaseProxy } = await sceneWithDatabase(stack);
+    let held = false;
+    databaseProxy.onData = (direction, chunk) => {
+      if (direction === "down" || held || !includes(chunk, "COMMIT") || scene.dead().size === 0) {
+        return "pass";
+      }
+      held = true;
+      return "hold";
+    };
+    await scene.publish(30, { prefix: "much-too-long-" });
+    await scene.publish(30);
+    await waitFor(() => held, { what: "a COMMIT behind the first dead letter" });
+    await scene.kill();
+    const parked = scene.dead().size;
+    assert.ok(parked > 0);
+    databaseProxy.cut();
+    databaseProxy.release();
+    await scene.sluice.start();
+    const { totals } = await scene.settle();
+    assert.deepEqual([totals.stored, totals.dead], [30, 30]);
+  },
+);

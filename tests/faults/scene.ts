@@ -11,7 +11,7 @@ import { checkSums, Sluice, type StatusJson } from "../e2e/sluice.ts";
 import type { Database } from "../servers/database.ts";
 import { type Mosquitto, type MosquittoOptions, startMosquitto } from "../servers/mosquitto.ts";
 import { type FaultProxy, startProxy } from "../servers/proxy.ts";
-import { openPublisher, type QoS } from "../servers/publisher.ts";
+import { openPublisher, type Publisher, type QoS } from "../servers/publisher.ts";
 import { waitFor } from "../servers/wait_for.ts";
 import { acknowledged, packets } from "./wire.ts";
 
@@ -26,6 +26,15 @@ export interface SceneOptions {
   readonly env?: Record<string, string>;
   /** Keep the wire in memory; false for floods. Default true. */
   readonly log?: boolean;
+}
+
+export interface PublishOptions {
+  /** Default 1. */
+  readonly qos?: QoS;
+  /** How the ids begin. Default "m". */
+  readonly prefix?: string;
+  /** Bytes to fill up each payload with. Default 0. */
+  readonly payloadBytes?: number;
 }
 
 export interface Stream {
@@ -90,18 +99,18 @@ export class Scene implements AsyncDisposable {
   }
 
   /** Publishes so many messages, and returns when the broker has answered for all of them. */
-  async publish(count: number, options: { qos?: QoS; payloadBytes?: number } = {}): Promise<string[]> {
+  async publish(count: number, options: PublishOptions = {}): Promise<string[]> {
     await using publisher = await openPublisher(this.broker.url, { qos: options.qos ?? 1 });
-    return await this.#send(publisher, count, options.payloadBytes ?? 0);
+    return await this.#send(publisher, count, options);
   }
 
   /** Publishes until it is stopped. */
-  async stream(options: { qos?: QoS; payloadBytes?: number; pauseMs?: number } = {}): Promise<Stream> {
+  async stream(options: PublishOptions & { pauseMs?: number } = {}): Promise<Stream> {
     const publisher = await openPublisher(this.broker.url, { qos: options.qos ?? 1 });
     let running = true;
     const done = (async () => {
       while (running) {
-        await this.#send(publisher, BURST, options.payloadBytes ?? 0);
+        await this.#send(publisher, BURST, options);
         await new Promise((resolve) => setTimeout(resolve, options.pauseMs ?? 2));
       }
       await publisher.close();
@@ -109,12 +118,9 @@ export class Scene implements AsyncDisposable {
     return { stop: () => (running = false, done) };
   }
 
-  async #send(
-    publisher: Awaited<ReturnType<typeof openPublisher>>,
-    count: number,
-    payloadBytes: number,
-  ): Promise<string[]> {
-    const ids = Array.from({ length: count }, () => `m${++this.#lastId}`);
+  async #send(publisher: Publisher, count: number, options: PublishOptions): Promise<string[]> {
+    const { prefix = "m", payloadBytes = 0 } = options;
+    const ids = Array.from({ length: count }, () => `${prefix}${++this.#lastId}`);
     await Promise.all(ids.map(async (id) => {
       const filler = "x".repeat(payloadBytes);
       const { outcome, sends } = await publisher.publish("Home/a", JSON.stringify({ id, filler }));
