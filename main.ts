@@ -1,8 +1,14 @@
 /**
- * Sluice: arguments in, exit code out. Inside a worker this module does nothing: a bundle is its own worker's module.
+ * Sluice: arguments in, exit code out. A bundle is also its own workers' module: then it loads what that worker is, and
+ * nothing else, so that the program is not in memory three times.
  */
-import { main } from "./src/cli/mod.ts";
-
 declare const WorkerGlobalScope: unknown;
 
-if (typeof WorkerGlobalScope === "undefined") Deno.exitCode = await main(Deno.args);
+if (typeof WorkerGlobalScope === "undefined") {
+  const { main } = await import("./src/cli/mod.ts");
+  Deno.exitCode = await main(Deno.args);
+} else {
+  const { name } = globalThis as unknown as { name: string };
+  if (name.includes("spool")) await import("./src/spool/worker.ts");
+  else await import("./src/sqlite/worker.ts");
+}

@@ -1,7 +1,7 @@
 /**
  * Logging: LogTape to standard error, as text on a terminal, with journald's priorities under systemd, as JSON lines else.
  */
-import { configure, getJsonLinesFormatter, type LogRecord, type Sink } from "@logtape/logtape";
+import { configure, type LogRecord, type Sink } from "@logtape/logtape";
 import { styleText } from "node:util";
 
 export interface LogOptions {
@@ -52,7 +52,15 @@ function formatter(format: string): (record: LogRecord) => string {
       }\n`;
     };
   }
-  return getJsonLinesFormatter();
+  return jsonLine;
+}
+
+/** One object a line. The message is as people read it; LogTape's own formatter would quote the values in it. */
+function jsonLine(record: LogRecord): string {
+  const { timestamp, level, category, properties: { line: _line, ...properties } } = record;
+  const time = new Date(timestamp).toISOString();
+  return JSON.stringify({ time, level, logger: category.join("."), message: plain(record), ...properties }) +
+    "\n";
 }
 
 const plain = (record: LogRecord) =>

@@ -31,7 +31,7 @@ export interface SluiceOptions {
 export function programArguments(): string[] {
   const bundle = Deno.env.get("SLUICE_BUNDLE");
   return bundle
-    ? ["run", "-A", "--unstable-net", "--no-config", bundle]
+    ? ["run", "-A", "--unstable-net", "--no-config", "--v8-flags=--max-old-space-size=96", bundle]
     : ["run", "-A", `--config=${ROOT}deno.json`, `${ROOT}main.ts`];
 }
 
