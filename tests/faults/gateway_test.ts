@@ -161,3 +161,69 @@ testWith(
     assert.deepEqual([totals.stored, totals.dead], [30, 30]);
   },
 );
+
+for (const frozen of ["broker", "database"] as const) {
+  testWith(
+    ["mosquitto", "mariadb"],
+    `9: SIGTERM under load while the ${frozen} is frozen: exit code 0 within ten seconds, nothing lost`,
+    async () => {
+      await using stack = new AsyncDisposableStack();
+      const { scene, server } = await sceneWithDatabase(stack);
+      const streams = [await scene.stream({ qos: 1 }), await scene.stream({ qos: 2 })];
+      await sceneStores(scene, 100);
+      const service = frozen === "broker" ? scene.broker : server;
+      await service.kill("SIGSTOP");
+      const ending = scene.sluice.stop();
+      const deadline = Promise.withResolvers<string>();
+      const timer = setTimeout(() => deadline.resolve("still there after ten seconds"), 10_000);
+      const code = await Promise.race([ending, deadline.promise]);
+      clearTimeout(timer);
+      await service.kill("SIGCONT");
+      assert.equal(code, 0, scene.sluice.output);
+      await scene.sluice.start();
+      for (const stream of streams) await stream.stop();
+      await scene.settle();
+    },
+  );
+}
+
+/** Waits until so many more rows are there. */
+async function sceneStores(scene: Scene, more: number): Promise<void> {
+  const { totals } = await scene.sluice.status();
+  await scene.sluice.until(`${more} more to be stored`, (it) => it.totals.stored >= totals.stored + more);
+}
+
+testWith(
+  ["mosquitto"],
+  "10: frozen under load until the broker has given it up, then woken: goes on by itself, nothing lost or doubled",
+  async () => {
+    await using scene = await Scene.start({ config: { broker: { keepalive: "1s" } } });
+    const streams = [await scene.stream({ qos: 1 }), await scene.stream({ qos: 2 })];
+    await sceneStores(scene, 100);
+    await scene.sluice.kill("SIGSTOP");
+    await waitFor(() => /exceeded timeout/.test(scene.broker.log(200)), { what: "the broker to give it up" });
+    await scene.sluice.kill("SIGCONT");
+    await sceneStores(scene, 100);
+    for (const stream of streams) await stream.stop();
+    await scene.settle();
+    assert.ok(scene.proxy.accepted >= 2);
+  },
+);
+
+testWith(
+  ["mosquitto"],
+  "11: a second gateway with the same client id and spool refuses to start, the first does not notice",
+  async () => {
+    await using scene = await Scene.start();
+    const stream = await scene.stream({ qos: 2 });
+    await sceneStores(scene, 20);
+    await using second = await Sluice.prepare({ dir: scene.sluice.dir, config: scene.config });
+    second.spawn();
+    assert.equal(await second.exitCode(), 1);
+    assert.match(second.output, /spool\.db.* in use/);
+    await sceneStores(scene, 20);
+    assert.equal(scene.proxy.accepted, 1);
+    await stream.stop();
+    await scene.settle();
+  },
+);
