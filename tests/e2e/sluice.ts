@@ -78,6 +78,10 @@ export class Sluice implements AsyncDisposable {
     return this.#child!.pid;
   }
 
+  get running(): boolean {
+    return this.#child !== undefined;
+  }
+
   /** Everything the program has printed. */
   get output(): string {
     return this.#output;

@@ -11,6 +11,8 @@ interface Fault {
   readonly name: string;
   /** How often it is chosen, relative to the others. */
   readonly weight: number;
+  /** Where it cannot be done it is not chosen. */
+  readonly possible?: (world: World) => boolean;
   readonly inflict: (world: World, random: Random) => Promise<void>;
 }
 
@@ -135,11 +137,38 @@ export const FAULTS: readonly Fault[] = [
       await databaseProxy.refuse(false);
     },
   },
+  {
+    name: "full disk",
+    weight: 1,
+    possible: ({ surroundings }) => surroundings?.disk !== undefined,
+    async inflict({ surroundings, sluice }, random) {
+      await surroundings!.fill();
+      await moment(random, 3_000);
+      // A gateway that starts on a full disk must wait for space as well.
+      if (random() < 0.3) await sluice.kill("SIGKILL");
+      const started = random() < 0.5;
+      if (started && !sluice.running) sluice.spawn();
+      await moment(random, 1_000);
+      await surroundings!.free();
+      if (!sluice.running) await sluice.start();
+    },
+  },
+  {
+    name: "clock jumps",
+    weight: 1,
+    possible: ({ surroundings }) => surroundings?.hasClock ?? false,
+    async inflict({ surroundings }, random) {
+      const jumps = [3_600, -3_600, -86_400 * 400, 86_400 * 3_650, 0];
+      await surroundings!.setClock(jumps[Math.floor(random() * jumps.length)]);
+      await moment(random, 1_000);
+    },
+  },
 ];
 
-export function chooseFault(random: Random): Fault {
-  let at = random() * FAULTS.reduce((sum, { weight }) => sum + weight, 0);
-  return FAULTS.find(({ weight }) => (at -= weight) < 0) ?? FAULTS[0];
+export function chooseFault(random: Random, world: World): Fault {
+  const possible = FAULTS.filter((it) => it.possible?.(world) ?? true);
+  let at = random() * possible.reduce((sum, { weight }) => sum + weight, 0);
+  return possible.find(({ weight }) => (at -= weight) < 0) ?? possible[0];
 }
 
 /** mulberry32: small, seeded, good enough to choose faults. */

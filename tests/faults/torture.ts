@@ -10,6 +10,7 @@ import type { Flavour } from "../servers/database.ts";
 import { databases } from "../servers/needs.ts";
 import { complaint } from "./oracle.ts";
 import { chooseFault, type Random, seeded } from "./schedule.ts";
+import { Surroundings } from "./surroundings.ts";
 import { tail, World } from "./world.ts";
 
 /** Faults between two judgements. */
@@ -32,7 +33,9 @@ export async function torture(
   const random = seeded(seed);
   const faults = new Map<string, number>();
   let count = 0;
-  await using world = await World.start({ flavour });
+  await using surroundings = await Surroundings.open();
+  for (const missing of surroundings.missing) report(`left out: ${missing}`);
+  await using world = await World.start({ flavour, surroundings });
   do {
     world.publish();
     const done = await round(world, random, faultsPerRound);
@@ -53,7 +56,7 @@ async function round(world: World, random: Random, count: number): Promise<strin
   const done: string[] = [];
   for (let i = 0; i < count; i++) {
     await new Promise((resolve) => setTimeout(resolve, 800 * random()));
-    const fault = chooseFault(random);
+    const fault = chooseFault(random, world);
     try {
       await fault.inflict(world, random);
     } catch (error) {

@@ -11,6 +11,7 @@ import { type FaultProxy, startProxy } from "../servers/proxy.ts";
 import { openPublisher, type Publisher } from "../servers/publisher.ts";
 import { waitFor } from "../servers/wait_for.ts";
 import { checkSums, Sluice } from "../e2e/sluice.ts";
+import type { Surroundings } from "./surroundings.ts";
 import { type Fate, Oracle, type Verdict } from "./oracle.ts";
 
 const PUBLISHERS = [{ name: "a", qos: 1 }, { name: "b", qos: 2 }, { name: "c", qos: 1 }, {
@@ -26,9 +27,8 @@ const UNDECODABLE_EVERY = 71;
 
 export interface WorldOptions {
   readonly flavour: Flavour;
-  /** Folder for configuration and spool, e.g. on a small disk; default: a scratch folder. */
-  readonly spoolDir?: string;
-  readonly env?: Record<string, string>;
+  /** A disk for configuration and spool, and a clock; default: a scratch folder, and the true time. */
+  readonly surroundings?: Surroundings;
   readonly databaseArgs?: readonly string[];
 }
 
@@ -64,7 +64,7 @@ export class World implements AsyncDisposable {
     this.#counts = parts.publishers.map(() => 0);
   }
 
-  static async start({ flavour, spoolDir, env, databaseArgs }: WorldOptions): Promise<World> {
+  static async start({ flavour, surroundings, databaseArgs }: WorldOptions): Promise<World> {
     await using stack = new AsyncDisposableStack();
     const broker = stack.use(await startMosquitto({ persistence: true }));
     const database = stack.use(await START[flavour]({ args: databaseArgs }));
@@ -80,8 +80,8 @@ export class World implements AsyncDisposable {
     const columns = { id: "$.id", note: "$.note" };
     const sluice = stack.use(
       await Sluice.start({
-        dir: spoolDir,
-        env,
+        dir: surroundings?.disk,
+        env: surroundings?.env,
         config: {
           name: "torture",
           broker: { url: brokerProxy.url(), keepalive: "2s" },
@@ -95,10 +95,12 @@ export class World implements AsyncDisposable {
     const publishers = await Promise.all(PUBLISHERS.map(({ qos }) => openPublisher(broker.url, { qos })));
     for (const publisher of publishers) stack.use(publisher);
     const world = new World({ broker, database, brokerProxy, databaseProxy, sluice, schema, publishers });
+    world.surroundings = surroundings;
     world.#stack = stack.move();
     return world;
   }
 
+  surroundings: Surroundings | undefined;
   #stack = new AsyncDisposableStack();
 
   get spoolPath(): string {

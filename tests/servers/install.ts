@@ -18,6 +18,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "openssl": "openssl",
   "sqlite3": "sqlite3",
   "strace": "strace",
+  "faketime": "faketime",
   "setpriv": "util-linux",
 };
 
