@@ -2,7 +2,7 @@
  * Paths into a payload: `$`, `$.a.b`, `$["switch:0"].apower`, `$.list[0].x`, `$.params.*`, `$.params.**`. Compiled once;
  * missing is undefined.
  *
- * `*` is all that an array or an object holds, `**` every number, text and truth value below, at any depth. Only own
+ * `*` is all that an array or an object holds, `**` every number, text, truth value and NULL below, at any depth. Only own
  * properties are seen, so that a key like `__proto__` is a key like any other. There are no filters: that is what
  * expressions are for.
  */
@@ -108,10 +108,9 @@ function heldBy({ key: above, value }: Match, first: boolean): Match[] {
   return first ? held : held.map(({ key, value: inner }) => ({ key: `${above}.${key}`, value: inner }));
 }
 
-/** NULL within an object or an array is no leaf: it says that there is none. */
 function leavesOf(it: Match, first: boolean): Match[] {
   if (entriesOf(it.value) === undefined) return [it];
-  return heldBy(it, first).flatMap((inner) => inner.value === null ? [] : leavesOf(inner, false));
+  return heldBy(it, first).flatMap((inner) => leavesOf(inner, false));
 }
 
 function step(value: unknown, key: string | number): unknown {

@@ -8,6 +8,7 @@ import { keepProblems } from "./keep.ts";
 import { compileLayout } from "./layout.ts";
 import type { RouteOptions } from "./options.ts";
 import { parsePattern } from "./pattern.ts";
+import { expandPreset, PRESET } from "./preset.ts";
 import type { Scope } from "./source.ts";
 
 export interface RouteProblem {
@@ -15,7 +16,6 @@ export interface RouteProblem {
   readonly message: string;
 }
 
-const NOT_YET = ["preset"] as const;
 const TABLE_NAME_MAX = 64;
 
 /**
@@ -23,6 +23,23 @@ const TABLE_NAME_MAX = 64;
  * filled it in: what is not even of the right type is the schema's business, and passed over here.
  */
 export function validateRoute(route: RouteOptions): RouteProblem[] {
+  return route.preset === undefined ? routeProblems(route) : presetProblems(route);
+}
+
+/** Problems of what the preset makes of the route, each once. The preset's own `when` is good, and would blur the message. */
+function presetProblems(route: RouteOptions): RouteProblem[] {
+  const { preset, layout, when } = route;
+  if (!Object.hasOwn(PRESET, preset!)) return [];
+  if (layout === "narrow" || layout === "json") {
+    const message = `with a preset the layout can only be "latest": a row for each value, overwritten`;
+    return [{ path: ["layout"], message }];
+  }
+  const problems = expandPreset(route).flatMap((it) => routeProblems({ ...it, when }))
+    .map((it) => [JSON.stringify(it), it] as const);
+  return [...new Map(problems).values()];
+}
+
+function routeProblems(route: RouteOptions): RouteProblem[] {
   const problems: RouteProblem[] = [];
   const attempt = (path: (string | number)[], action: () => void) => {
     try {
@@ -31,11 +48,8 @@ export function validateRoute(route: RouteOptions): RouteProblem[] {
       problems.push({ path, message: (error as Error).message });
     }
   };
-  for (const key of NOT_YET) {
-    if (route[key] !== undefined) problems.push({ path: [key], message: `"${key}" is not supported yet` });
-  }
   for (const key of ["topic", "table"] as const) {
-    if (route[key] === undefined && !route.preset) {
+    if (route[key] === undefined) {
       problems.push({ path: [], message: `a route needs "${key}"` });
     }
   }

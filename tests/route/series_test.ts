@@ -19,7 +19,7 @@ const rowsOf = (payload: unknown, more: Partial<RouteOptions> = {}) =>
     { name, value, text },
   ) => [name, value, text]);
 
-Deno.test("** leads to every value at any depth, and leaves out NULL, which says that there is none", () => {
+Deno.test("** leads to every value at any depth, also to NULL, which says that there is none", () => {
   assert.deepEqual(
     rowsOf({
       t: 1.5,
@@ -35,6 +35,7 @@ Deno.test("** leads to every value at any depth, and leaves out NULL, which says
       ["update.state", null, "idle"],
       ["update.at.0", 1, null],
       ["update.at.1.x", 2, "2"],
+      ["gone", null, null],
     ],
   );
   assert.deepEqual(rowsOf({ "*": { "**": 1 } }, { each: "$.*.**" }), [["*.**", 1, null]]);
