@@ -42,6 +42,8 @@ export class Gateway {
   #tasks: Promise<void>[] = [];
   #stop = new AbortController();
   #cut = new AbortController();
+  /** `run` is over: nothing is started any more. */
+  #ended = false;
   #progressAt: number;
 
   constructor(parts: GatewayParts, { faults, stopMs = 5_000, clock = systemClock }: GatewayOptions) {
@@ -69,15 +71,19 @@ export class Gateway {
       await Promise.race([aborted.promise, this.#failed.promise]);
     } finally {
       signal.removeEventListener("abort", onAbort);
+      this.#ended = true;
       await this.#halt();
     }
   }
 
-  /** Exchanges parts: stops the loops after what they have in hand, and starts them again on the new ones. */
+  /**
+   * Exchanges parts: stops the loops after what they have in hand, and starts them again on the new ones, unless the
+   * gateway is stopped meanwhile. Call it when the last call has resolved.
+   */
   async replace(parts: Partial<GatewayParts>): Promise<void> {
     await this.#halt();
     this.#parts = { ...this.#parts, ...parts };
-    this.#start();
+    if (!this.#ended) this.#start();
   }
 
   /** Starts the loop of a lane that the spool has just begun. */

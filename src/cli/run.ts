@@ -33,15 +33,16 @@ export const run: Command = {
     if (service.statusAddress) {
       log.info("the status page is at {address}", { address: service.statusAddress });
     }
-    const reload = () => {
-      loadConfig(path).then((loaded) => service.reload(loaded.config)).then(
-        () => log.info("the configuration was loaded again"),
-        (error) =>
-          log.error("the configuration was not loaded again, the old one stays: {reason}", {
-            reason: messageOf(error),
-          }),
-      );
-    };
+    const reload = oneByOne(async () => {
+      try {
+        await service.reload((await loadConfig(path)).config);
+        log.info("the configuration was loaded again");
+      } catch (error) {
+        log.error("the configuration was not loaded again, the old one stays: {reason}", {
+          reason: messageOf(error),
+        });
+      }
+    });
     Deno.addSignalListener("SIGHUP", reload);
     using notifier = openNotifier();
     const summary = () => {
@@ -61,3 +62,20 @@ export const run: Command = {
     return 0;
   },
 };
+
+/** Calls that come while `action` runs make it run once more after it, never beside itself. It must not reject. */
+function oneByOne(action: () => Promise<void>): () => void {
+  let running: Promise<void> | undefined;
+  let again = false;
+  const run = async () => {
+    do {
+      again = false;
+      await action();
+    } while (again);
+    running = undefined;
+  };
+  return () => {
+    again = true;
+    running ??= run();
+  };
+}

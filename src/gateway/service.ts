@@ -6,7 +6,9 @@
  */
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config/schema.ts";
+import { Secret } from "../config/secret.ts";
 import type { Totals } from "../contracts.ts";
+import { messageOf } from "../errors.ts";
 import type { Faults } from "../faults.ts";
 import { Gateway } from "../gateway.ts";
 import type { MqttSource } from "../mqtt/source.ts";
@@ -31,6 +33,7 @@ export class Service implements AsyncDisposable {
   #status: StatusServer | undefined;
   #gateway!: Gateway;
   #stopping = false;
+  #reloading: Promise<void> = Promise.resolve();
 
   private constructor(config: Config, options: ServiceOptions) {
     this.#config = config;
@@ -100,13 +103,24 @@ export class Service implements AsyncDisposable {
     } finally {
       clearInterval(alive);
       this.#stopping = true;
+      // What a reload has opened by now must be closed with the rest.
+      await this.#reloading.catch(() => {});
     }
   }
 
-  /** Goes over to another configuration; what has not changed goes on. Throws, with nothing changed, where it cannot. */
-  async reload(config: Config): Promise<void> {
-    const old = this.#config;
-    const changed = (key: keyof Config) => JSON.stringify(old[key]) !== JSON.stringify(config[key]);
+  /**
+   * Goes over to another configuration; what has not changed goes on. Throws, with nothing changed, where it cannot.
+   * Call it when the last call has settled.
+   */
+  reload(config: Config): Promise<void> {
+    if (this.#stopping) return Promise.reject(new Error("the gateway is being stopped"));
+    return this.#reloading = this.#exchange(config);
+  }
+
+  async #exchange(config: Config): Promise<void> {
+    const old = await withSecrets(this.#config);
+    const now = await withSecrets(config);
+    const changed = (key: keyof Config) => JSON.stringify(old[key]) !== JSON.stringify(now[key]);
     const { faults } = this.#options;
     if (changed("spool") || changed("status")) {
       faults.note("changes of spool and status need a restart; the rest is loaded");
@@ -132,6 +146,15 @@ export class Service implements AsyncDisposable {
     await this.#spool?.[Symbol.asyncDispose]();
     await this.#status?.[Symbol.asyncDispose]();
   }
+}
+
+/** A copy with what the secrets say now, for comparison only: a new password is a change, though it prints the same. */
+async function withSecrets<T>(value: T): Promise<T> {
+  if (value instanceof Secret) return await value.read().catch(messageOf) as T;
+  if (Array.isArray(value)) return await Promise.all(value.map(withSecrets)) as T;
+  if (value === null || typeof value !== "object") return value;
+  const entries = Object.entries(value).map(async ([key, inner]) => [key, await withSecrets(inner)]);
+  return Object.fromEntries(await Promise.all(entries));
 }
 
 export function listenOf(listen: string): { hostname: string; port: number } | { path: string } {
