@@ -153,7 +153,7 @@ async function checkDatabase(loaded: LoadedConfig, report: Report, signal: Abort
   }
   let connection: MysqlConnection;
   try {
-    connection = await connectMysql(await mysqlSettings(database), { signal });
+    connection = await connectMysql(mysqlSettings(database), { signal });
   } catch (error) {
     const errno = errnoOf(error);
     const fix = classify(error, "mysql") === "auth"
@@ -171,11 +171,16 @@ async function checkDatabase(loaded: LoadedConfig, report: Report, signal: Abort
   }
   try {
     await checkServer(loaded, report, connection);
+    const compared = new Set<string>();
     for (const [i, shape] of shapesOf(loaded.config.routes).entries()) {
       if (shape.table.includes("{")) continue;
+      // The routes of a preset mostly have one table.
+      const said = JSON.stringify([loaded.madeFrom[i], shape]);
+      if (compared.has(said)) continue;
+      compared.add(said);
       const findings = compareTable(shape, await inspectTable(connection, shape.table), database);
       for (const { severity, code, message, column, sql } of findings) {
-        const path = ["routes", i, ...(column ? ["columns", column] : ["table"])];
+        const path = ["routes", loaded.madeFrom[i], ...(column ? ["columns", column] : ["table"])];
         report.add(...at(loaded, path, { severity, code, message, fix: sql }));
       }
     }

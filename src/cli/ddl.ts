@@ -17,12 +17,14 @@ export const ddl: Command = {
     const { config } = await loadConfig(values.config);
     io.out(`${LEDGER_SQL};\n`);
     const untyped = new Set<string>();
+    const tables = new Set<string>();
     for (const shape of shapesOf(config.routes)) {
       for (const column of shape.columns) {
         if (column.role === "value" && column.type === undefined) untyped.add(column.name);
       }
-      io.out(`${createTableSql(shape)};\n`);
+      tables.add(`${createTableSql(shape)};\n`);
     }
+    for (const sql of tables) io.out(sql);
     if (untyped.size > 0) {
       io.err(
         `note: without a "type" these are taken for numbers: ${

@@ -130,6 +130,7 @@ class Hearing {
     return propose(this.#observation, {
       announced: [...this.#announced.values()],
       allows: (preset: PresetName) => validateRoute({ preset }).length === 0,
+      has: (preset: PresetName) => this.#config.routes.some(({ family }) => family === preset),
       tables: shapesOf(this.#config.routes).map(({ table }) => table),
     });
   }
@@ -167,8 +168,8 @@ function overlaps(all: readonly Found[]): string[] {
   });
 }
 
-function takesAll({ topic }: RouteOptions): boolean {
-  return topic !== undefined && parsePattern(topic).levels.at(-1)!.kind === "rest";
+function takesAll({ topic, family }: RouteOptions): boolean {
+  return family === undefined && topic !== undefined && parsePattern(topic).levels.at(-1)!.kind === "rest";
 }
 
 async function write(path: string, all: readonly Found[], config: Config, io: Io): Promise<void> {

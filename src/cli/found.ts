@@ -5,7 +5,8 @@
 import type { Proposal } from "../discover/proposal.ts";
 import { routeText } from "../discover/route_text.ts";
 import { columnSql, createTableSql, quote } from "../mysql/ddl.ts";
-import { createRouter, shapesOf } from "../route/mod.ts";
+import { createRouter, expandPreset, shapesOf } from "../route/mod.ts";
+import type { Shape } from "../message.ts";
 import type { RouteOptions } from "../route/options.ts";
 import { explainMessage, type Explanation } from "./explanation.ts";
 
@@ -18,6 +19,8 @@ export interface Found {
   readonly messages: number;
   readonly route: RouteOptions;
   readonly columns: readonly {
+    /** Where a preset has several tables: the table, unless it is the first. */
+    readonly table?: string;
     readonly name: string;
     readonly type: string;
     readonly unit: string | null;
@@ -29,27 +32,45 @@ export interface Found {
 }
 
 export function found({ route, kind, topics }: Proposal, gateway: string): Found {
-  const [shape] = shapesOf([route]);
-  const sql = `${createTableSql(shape)};`;
-  const columns = shape.columns.map((column) => {
-    const options = route.columns?.[column.name];
+  const routes = expandPreset(route);
+  const shapes = shapesOf(routes);
+  const tables = [...new Set(shapes.map((it) => it.table))];
+  const sql = [...new Set(shapes.map((shape) => `${createTableSql(shape)};`))].join("\n\n");
+  const columns = tables.flatMap((table) => columnsOf(shapes, routes, table, table !== tables[0]));
+  const messages = topics.reduce((sum, { count }) => sum + count, 0);
+  const sample = sampleOf(routes, topics, gateway);
+  return { kind, topics: topics.map(({ topic }) => topic), messages, route, columns, sql, sample };
+}
+
+/** The columns of a table, as the first route to it says them. */
+function columnsOf(
+  shapes: readonly Shape[],
+  routes: readonly RouteOptions[],
+  table: string,
+  named: boolean,
+): Found["columns"] {
+  const at = shapes.findIndex((it) => it.table === table);
+  return shapes[at].columns.map((column) => {
+    const options = routes[at].columns?.[column.name];
     const given = typeof options === "string" ? { value: options } : options;
     return {
+      ...(named && { table }),
       name: column.name,
       type: columnSql(column).slice(quote(column.name).length + 1).replace(/ (NOT )?NULL$/, ""),
       unit: given?.unit ?? null,
       value: given?.value ?? null,
     };
   });
-  const messages = topics.reduce((sum, { count }) => sum + count, 0);
-  const sample = sampleOf(route, topics, gateway);
-  return { kind, topics: topics.map(({ topic }) => topic), messages, route, columns, sql, sample };
 }
 
 /** Takes the first message that makes a row, or else says why the first one does not. */
-function sampleOf(route: RouteOptions, topics: Proposal["topics"], gateway: string): Found["sample"] {
-  const router = createRouter({ routes: [route], gateway });
-  const all = topics.flatMap(({ sample }) => sample ? explainMessage(router, sample).slice(0, 1) : []);
+function sampleOf(
+  routes: readonly RouteOptions[],
+  topics: Proposal["topics"],
+  gateway: string,
+): Found["sample"] {
+  const router = createRouter({ routes, gateway });
+  const all = topics.flatMap(({ sample }) => sample ? explainMessage(router, sample) : []);
   const one = all.find(({ reason }) => reason === null) ?? all[0];
   return one ? { topic: one.topic, rows: one.rows, reason: one.reason } : null;
 }
@@ -60,7 +81,9 @@ export function formatFound({ kind, topics, messages, route, columns, sql, sampl
   const title = route.preset ?? `${route.topic} -> ${route.table}`;
   const table = [
     ["column", "type", "unit", "value"],
-    ...columns.map(({ name, type, unit, value }) => [name, type, unit ?? "", value ?? ""]),
+    ...columns.map((
+      { table, name, type, unit, value },
+    ) => [table ? `${table}.${name}` : name, type, unit ?? "", value ?? ""]),
   ];
   const rows = sample?.rows.map((row) => Object.entries(row.columns).map(([name, it]) => [name, show(it)]));
   return [

@@ -11,14 +11,17 @@ import * as v from "valibot";
 import { ConfigurationError, messageOf } from "../errors.ts";
 import { brokerAddress } from "../mqtt/broker_options.ts";
 import { databaseAddress } from "../mysql/address.ts";
-import { validateRoute } from "../route/mod.ts";
+import { expandPreset, validateRoute } from "../route/mod.ts";
 import type { RouteOptions } from "../route/options.ts";
 import { type Finding, placeOf } from "./finding.ts";
 import { notYet } from "./not_yet.ts";
 import { type Config, configSchema, DEFAULT_ROUTE } from "./schema.ts";
 
 export interface LoadedConfig {
+  /** Its routes are those that presets stand for. */
   readonly config: Config;
+  /** Of each route: the index of the one in the file that it was made from. */
+  readonly madeFrom: readonly number[];
   readonly warnings: readonly Finding[];
   readonly path: string;
   readonly source: string;
@@ -73,12 +76,14 @@ export function parseConfig(source: string, path: string): LoadedConfig {
     const count = errors.length === 1 ? "1 error" : `${errors.length} errors`;
     throw new WrongConfigurationError(`${count} in ${path}`, reader.findings, reader.source);
   }
-  return { config, warnings: reader.findings, path, source: reader.source };
+  const { madeFrom, findings, source: text } = reader;
+  return { config, madeFrom, warnings: findings, path, source: text };
 }
 
 class Reader {
   readonly source: string;
   readonly findings: Finding[] = [];
+  madeFrom: readonly number[] = [];
   readonly #path: string;
   #root: Node | undefined;
 
@@ -127,6 +132,8 @@ class Reader {
     const tls = <T extends { ca?: string; cert?: string; key?: string } | undefined>(it: T): T =>
       it && { ...it, ca: near(it.ca), cert: near(it.cert), key: near(it.key) };
     const { url } = parsed.database;
+    const made = (parsed.routes ?? [DEFAULT_ROUTE]).map(expandPreset);
+    this.madeFrom = made.flatMap((routes, i) => routes.map(() => i));
     return {
       ...parsed,
       name,
@@ -141,7 +148,7 @@ class Reader {
         tls: tls(parsed.database.tls),
       },
       spool: { ...parsed.spool, path: near(parsed.spool.path)! },
-      routes: parsed.routes ?? [DEFAULT_ROUTE],
+      routes: made.flat(),
     };
   }
 

@@ -4,6 +4,7 @@
  * Topics with the same number of levels, the same last level and the same fields are one kind of device; the levels in
  * which they differ become `{placeholders}`. Types come from all values heard, with room to grow. Pure.
  */
+import { PRESET } from "../route/mod.ts";
 import type { ColumnOptions, PresetName, RouteOptions } from "../route/options.ts";
 import { type Family, familyOf } from "./families.ts";
 import type { Announced } from "./home_assistant.ts";
@@ -22,6 +23,8 @@ export interface ProposalOptions {
   readonly announced?: readonly Announced[];
   /** Whether a preset may be used; the topics of a family whose preset may not are grouped by shape. @default all may */
   readonly allows?: (preset: PresetName) => boolean;
+  /** Whether the configuration has the preset already: what it leaves out needs no route. @default it has none */
+  readonly has?: (preset: PresetName) => boolean;
   /** Names of tables that have an owner already. */
   readonly tables?: readonly string[];
 }
@@ -39,7 +42,7 @@ interface Kin {
 }
 
 export function propose(observation: Observation, options: ProposalOptions = {}): Proposal[] {
-  const { announced = [], allows = () => true, tables = [] } = options;
+  const { announced = [], allows = () => true, has = () => false, tables = [] } = options;
   const kin = new Map<PresetName | undefined, Kin>();
   for (const facts of observation.topics.values()) {
     if (facts.topic.startsWith("$") || mainForm(facts) === "empty") continue;
@@ -51,13 +54,20 @@ export function propose(observation: Observation, options: ProposalOptions = {})
   const taken = new Set(tables);
   return [...kin.values()].sort((a, b) => Number(!a.family) - Number(!b.family)).flatMap(
     ({ family, topics }): Proposal[] => {
+      if (family && has(family.preset)) return [];
       if (family && allows(family.preset)) {
-        return [{ route: { preset: family.preset }, kind: family.title, topics }];
+        return [{ route: presetRoute(family.preset, taken), kind: family.title, topics }];
       }
       const readings = topics.filter(({ topic }) => !ADMINISTRATION.test(topic));
       return groups(readings, family !== undefined).map((group) => shaped(group, family, announced, taken));
     },
   );
+}
+
+function presetRoute(preset: PresetName, taken: Set<string>): RouteOptions {
+  const usual = PRESET[preset].table;
+  const table = freeName(usual, taken);
+  return table === usual ? { preset } : { preset, table };
 }
 
 /** Topics that look like the same kind of device. Those of one family may differ in their first level. */

@@ -125,7 +125,9 @@ testWith(
       await using gateway = new Program(["run", "-c", file]);
       await gateway.until("the rows", async () => {
         const [{ n }] = await database.admin("SELECT COUNT(*) AS n FROM home.climate");
-        const [{ power }] = await database.admin("SELECT MAX(energy_power) AS power FROM home.pow1_sensor");
+        const [{ power }] = await database.admin(
+          "SELECT MAX(value) AS power FROM home.tasmota WHERE name = 'ENERGY.Power'",
+        );
         return Number(n) === 2 && power === 2635;
       });
       const rows = await database.admin("SELECT device, temperature, at FROM home.climate ORDER BY device");
