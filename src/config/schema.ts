@@ -6,6 +6,7 @@
  */
 import * as v from "valibot";
 import { parseColumnType } from "../column_type.ts";
+import { serverAddress } from "../mysql/address.ts";
 import { DECODERS, LAYOUTS, PRESETS, type RouteOptions, TIME_KINDS } from "../route/options.ts";
 import { parseDuration, parseSize } from "../units.ts";
 import { Secret } from "./secret.ts";
@@ -93,7 +94,12 @@ const database = v.strictObject({
   url: v.pipe(text(), doc("mysql://user@host:3306/database, or sqlite:file.db")),
   password: v.optional(secret()),
   tls: v.optional(tls()),
-  hosts: v.optional(v.pipe(v.array(text()), doc("host:port of further servers, tried in order on failover"))),
+  hosts: v.optional(
+    v.pipe(
+      v.array(v.pipe(text(), parsed(serverAddress))),
+      doc("host:port of further servers, tried in order on failover"),
+    ),
+  ),
   pool: v.optional(pool, {}),
   createTables: v.optional(v.pipe(v.boolean(), doc("Make tables that are missing")), true),
   addColumns: v.optional(v.pipe(v.boolean(), doc("Add columns that are missing")), false),

@@ -136,12 +136,12 @@ function report(event: SourceEvent, faults: Faults): void {
 export type OpenSink = Sink & { readonly address: string; readonly pool?: MysqlSink["pool"] };
 
 /** Opens nothing yet: connections are made when they are needed. */
-export async function openSinkOf({ database }: Config, faults: Faults): Promise<OpenSink> {
+export function openSinkOf({ database }: Config, faults: Faults): OpenSink {
   const address = databaseAddress(database.url);
   const { createTables, addColumns } = database;
   if (address.kind === "sqlite") return openSqliteSink({ path: address.path, createTables, addColumns });
   const sink = openMysqlSink({
-    ...await mysqlSettings(database),
+    ...mysqlSettings(database),
     createTables,
     addColumns,
     pool: poolOptions(database),
@@ -151,24 +151,23 @@ export async function openSinkOf({ database }: Config, faults: Faults): Promise<
 }
 
 /** How to connect to the configured server; also for `check`. */
-export async function mysqlSettings(database: Config["database"]): Promise<MysqlSettings> {
+export function mysqlSettings(database: Config["database"]): MysqlSettings {
   const address = databaseAddress(database.url);
   if (address.kind !== "mysql") throw new ConfigurationError("database.url is no MySQL server");
   const { host, port, user } = address;
-  const { password } = database;
-  const tls = database.tls && {
-    ca: database.tls.ca && await Deno.readTextFile(database.tls.ca),
-    cert: database.tls.cert && await Deno.readTextFile(database.tls.cert),
-    key: database.tls.key && await Deno.readTextFile(database.tls.key),
-    verify: database.tls.verify,
-  };
+  const { password, tls, hosts } = database;
+  const read = (path: string | undefined) => path === undefined ? undefined : Deno.readTextFile(path);
   return {
     host,
     port,
+    hosts,
     user,
     database: address.database,
     password: password ? () => password.read() : () => Promise.resolve(address.password),
-    tls,
+    tls: tls && (async () => {
+      const [ca, cert, key] = await Promise.all([read(tls.ca), read(tls.cert), read(tls.key)]);
+      return { ca, cert, key, verify: tls.verify };
+    }),
   };
 }
 

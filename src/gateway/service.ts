@@ -53,7 +53,7 @@ export class Service implements AsyncDisposable {
     this.#spool = await openSpoolOf(config, (lane) => this.#gateway?.openLane(lane), faults);
     const router = routerOf(config, await this.#spool.memory());
     this.#spool.routeBy((topic) => router.address(topic));
-    this.#sink = await openSinkOf(config, this.#options.faults);
+    this.#sink = openSinkOf(config, this.#options.faults);
     this.#source = await openSourceOf(config, router.filters, faults);
     this.#gateway = new Gateway({ source: this.#source, spool: this.#spool, router, sink: this.#sink }, {
       faults,
@@ -126,7 +126,7 @@ export class Service implements AsyncDisposable {
       faults.note("changes of spool and status need a restart; the rest is loaded");
     }
     const router = routerOf(config, await this.#spool.memory());
-    const sink = changed("database") ? await openSinkOf(config, this.#options.faults) : this.#sink;
+    const sink = changed("database") ? openSinkOf(config, this.#options.faults) : this.#sink;
     const oldSink = this.#sink;
     const oldSource = this.#source;
     this.#config = config;

@@ -44,3 +44,12 @@ export function databaseAddress(text: string): DatabaseAddress {
     database,
   };
 }
+
+/** Reads `host:port`, or `host` for port 3306; an IPv6 address stands in brackets. Throws `ConfigurationError`. */
+export function serverAddress(text: string): { readonly host: string; readonly port: number } {
+  const [, host, port = "3306"] = /^(\[[\da-f:.]+\]|[^\s:/@[\]]+)(?::(\d{1,5}))?$/i.exec(text) ?? [];
+  if (host === undefined || Number(port) === 0 || Number(port) > 65_535) {
+    throw new ConfigurationError("is not host:port; write it like 10.0.0.2:3306");
+  }
+  return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
+}

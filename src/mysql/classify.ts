@@ -10,14 +10,15 @@ export type Flavour = "mariadb" | "mysql";
 
 /**
  * `lost`: the connection is gone, the outcome unknown. `retry`: the transaction is void, repeat it. `busy`: too many of
- * something. `state`: read-only, full, in maintenance. `row`: this row is bad. `schema`: table or statement do not fit.
- * `auth`: not allowed in. `forbidden`: not allowed here.
+ * something. `state`: the server is read-only or in maintenance. `table`: this table is locked, full or damaged. `row`:
+ * this row is bad. `schema`: table or statement do not fit. `auth`: not allowed in. `forbidden`: not allowed here.
  */
 export type ErrorClass =
   | "lost"
   | "retry"
   | "busy"
   | "state"
+  | "table"
   | "row"
   | "schema"
   | "auth"
@@ -46,29 +47,10 @@ const CLASSES: readonly (readonly [ErrorClass, readonly number[]])[] = [
     2045,
     2055,
   ]],
-  ["retry", [1213, 1614, 1020, 1205, 1206, 1317, 1297, 1412, 1615, 1637]],
+  ["retry", [1213, 1614, 1020, 1206, 1317, 1297, 1412, 1615, 1637]],
   ["busy", [1040, 1203, 1226, 1129, 1135, 1037, 1038, 1041, 1461]],
-  ["state", [
-    1290,
-    1836,
-    1792,
-    1874,
-    1047,
-    1223,
-    1099,
-    1100,
-    1021,
-    1114,
-    1026,
-    1878,
-    1015,
-    1030,
-    1194,
-    1195,
-    1712,
-    1105,
-    1815,
-  ]],
+  ["state", [1290, 1836, 1792, 1874, 1047, 1223, 1105, 1815]],
+  ["table", [1205, 1099, 1100, 1021, 1114, 1026, 1878, 1015, 1030, 1194, 1195, 1712]],
   ["row", [
     ...[
       1264,
@@ -78,7 +60,6 @@ const CLASSES: readonly (readonly [ErrorClass, readonly number[]])[] = [
       1406,
       1048,
       1062,
-      1364,
       1300,
       1367,
       1216,
@@ -107,6 +88,8 @@ const CLASSES: readonly (readonly [ErrorClass, readonly number[]])[] = [
     1288,
     1305,
     1356,
+    // A column without a default that the route does not write: true of every row.
+    1364,
     1390,
     1442,
     1449,
@@ -119,7 +102,8 @@ const OF_FLAVOUR: Readonly<Record<Flavour, readonly (readonly [ErrorClass, reado
   mysql: [
     ["lost", [3169, 4031]],
     ["retry", [3101, 3024]],
-    ["state", [3032, 3168, 3098, 3100, 3675]],
+    ["state", [3032, 3168, 3100]],
+    ["table", [3098, 3675]],
     ["row", [3819, 3140, 3141, 3144, 3147, 3150, 3155, 3156, 3157, 3158]],
     ["schema", [3105]],
     ["auth", [3118, 3159, 3955]],

@@ -47,6 +47,28 @@ function bytesOf(row: Row): number {
   return bytes;
 }
 
+/** Of the packet beside the values of one row: header, NULL bits, types, lengths. */
+const overheadOf = (row: Row) => 64 + 12 * row.values.length;
+
+/** More than the server takes in one packet: it would end the connection, as if it were gone. */
+export class RowTooBigError extends Error {
+  /** ER_NET_PACKET_TOO_LARGE. */
+  readonly errno = 1153;
+}
+
+function checkFits(row: Row, packetBytesMax: number): void {
+  let bytes = overheadOf(row);
+  for (const value of row.values) {
+    if (typeof value === "string") bytes += Buffer.byteLength(value);
+    else if (value instanceof Uint8Array) bytes += value.length;
+  }
+  if (bytes > packetBytesMax) {
+    throw new RowTooBigError(
+      `the row has ${bytes} bytes, the server's max_allowed_packet is ${packetBytesMax}`,
+    );
+  }
+}
+
 /** What mysql2 binds without altering it. */
 function bound(value: SqlValue): unknown {
   if (typeof value === "bigint") return value.toString();
@@ -54,7 +76,7 @@ function bound(value: SqlValue): unknown {
   return value;
 }
 
-/** Inserts all rows, which share their shape. Throws the driver's error of the first statement that fails. */
+/** Inserts all rows, which share their shape. Throws the driver's error of the first statement that fails, or `RowTooBigError`. */
 export async function insertRows(connection: MysqlConnection, rows: readonly Row[]): Promise<void> {
   const { shape } = rows[0];
   const most = Math.floor(PLACEHOLDERS_MAX / shape.columns.length);
@@ -67,6 +89,7 @@ export async function insertRows(connection: MysqlConnection, rows: readonly Row
       bytes += bytesOf(rows[at + fits]);
       fits++;
     }
+    if (fits === 1 && bytes > bytesMax) checkFits(rows[at], connection.packetBytesMax);
     const count = SIZES.find((size) => size <= fits)!;
     const values: unknown[] = [];
     for (let i = at; i < at + count; i++) for (const value of rows[i].values) values.push(bound(value));

@@ -11,7 +11,7 @@ import { BackOffError, LedgerError, messageOf, SluiceError, StallError } from ".
 import { type ConnectionPool, NullPool, Pool } from "../pool/mod.ts";
 import type { Row } from "../message.ts";
 import { classify, errnoOf, type ErrorClass, isFailover, poolClass } from "./classify.ts";
-import { connectMysql, type MysqlConnection, type MysqlSettings } from "./connect.ts";
+import { connectMysql, type MysqlConnection, type MysqlSettings, SESSION_IDLE_SEC } from "./connect.ts";
 import { addColumnsSql, columnSql, createTableSql, LEDGER_SQL } from "./ddl.ts";
 import { insertOrRefuse } from "./surgery.ts";
 
@@ -38,6 +38,9 @@ const REFUSED_IN_A_ROW_MAX = 50;
 
 const PING_IDLE_OVER_SEC = 1;
 
+/** These hold up one lane, the others go on. */
+const OF_TABLE: readonly ErrorClass[] = ["schema", "forbidden", "table", "row"];
+
 const REASONS: Readonly<Partial<Record<ErrorClass, BackOffError["reason"]>>> = {
   lost: "lost",
   auth: "auth",
@@ -50,9 +53,10 @@ export class MysqlSink implements Sink {
   readonly pool: ConnectionPool<MysqlConnection>;
   readonly #options: MysqlSinkOptions;
   /** Server threads of tries without a known outcome, by lane. */
-  readonly #doubtful = new Map<string, number>();
+  readonly #doubtful = new Map<string, { readonly server: string; readonly thread: number }[]>();
   readonly #refusedInARow = new Map<string, { errno: number; count: number }>();
-  #ledgerKnown = false;
+  /** Why the last write failed, where the server answers but takes no rows: a ping must not call that well. */
+  #unwritable: BackOffError | undefined;
   /** Lanes whose ledger row is there. */
   readonly #entered = new Set<string>();
 
@@ -64,6 +68,8 @@ export class MysqlSink implements Sink {
     const common = { connect, ...rest, classify: poolClass };
     this.pool = kind === "null" ? new NullPool(common) : new Pool({
       ...common,
+      // Before the server does it.
+      idle: SESSION_IDLE_SEC - 10,
       // What answered a moment ago answers now; a socket that the server closed is out of the pool by itself.
       prePing: prePing === false ? false : { timeout: pingTimeout ?? 1, idleOver: PING_IDLE_OVER_SEC },
     });
@@ -80,8 +86,9 @@ export class MysqlSink implements Sink {
       await using lease = await this.pool.acquire({ signal });
       await lease.connection.ping();
     } catch (error) {
-      throw this.#explained(error, undefined, "mysql");
+      throw this.#explained(error, undefined, undefined);
     }
+    if (this.#unwritable) throw this.#unwritable;
   }
 
   async write(request: WriteRequest, signal: AbortSignal): Promise<Written> {
@@ -90,27 +97,29 @@ export class MysqlSink implements Sink {
       await using lease = await this.pool.acquire({ signal });
       connection = lease.connection;
       try {
-        return await this.#withTables(connection, request);
+        const written = await this.#withTables(connection, request);
+        this.#unwritable = undefined;
+        return written;
       } catch (error) {
         if (!(error instanceof SluiceError) && classify(error, connection.flavour) === "lost") {
-          this.#doubtful.set(request.lane, connection.id);
+          const { server, id } = connection;
+          this.#doubtful.set(request.lane, [...this.#doubtful.get(request.lane) ?? [], {
+            server,
+            thread: id,
+          }]);
           lease.invalidate(error);
         }
         throw error;
       }
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      throw this.#explained(error, request.lane, connection?.flavour ?? "mysql");
+      throw this.#explained(error, request.lane, connection);
     }
   }
 
   /** Makes what is missing, where that is allowed, and tries again. DDL commits by itself, so it is no part of the transaction. */
   async #withTables(connection: MysqlConnection, request: WriteRequest): Promise<Written> {
     await this.#killDoubtful(connection, request.lane);
-    if (!this.#ledgerKnown) {
-      await connection.query(LEDGER_SQL);
-      this.#ledgerKnown = true;
-    }
     for (let repairs = 0;; repairs++) {
       try {
         await this.#enter(connection, request);
@@ -147,10 +156,9 @@ export class MysqlSink implements Sink {
   }
 
   async #killDoubtful(connection: MysqlConnection, lane: string): Promise<void> {
-    const thread = this.#doubtful.get(lane);
-    if (thread === undefined) return;
-    // It may be gone (1094), or another's by now (1095): then there is nothing to fear from it.
-    if (thread !== connection.id) {
+    for (const { server, thread } of this.#doubtful.get(lane) ?? []) {
+      if (server !== connection.server || thread === connection.id) continue;
+      // It may be gone (1094), or another's by now (1095): then there is nothing to fear from it.
       await connection.query(`KILL ${thread}`).catch((error) =>
         errnoOf(error) === null ? Promise.reject(error) : null
       );
@@ -270,16 +278,16 @@ export class MysqlSink implements Sink {
     return false;
   }
 
-  /** The error as the lane wants it: who waits, why, and what to do. */
-  #explained(error: unknown, lane: string | undefined, flavour: MysqlConnection["flavour"]): unknown {
+  /** The error as the lane wants it: who waits, why, and what to do. Without a connection, there was none. */
+  #explained(error: unknown, lane: string | undefined, connection: MysqlConnection | undefined): unknown {
     if (error instanceof SluiceError) return error;
     const cause = (error as Error)?.cause ?? error;
-    const kind = classify(cause, flavour);
+    const kind = classify(cause, connection?.flavour ?? "mysql");
     const errno = errnoOf(cause);
     const text = `${messageOf(cause)}${errno === null ? "" : ` (error ${errno})`}`;
-    if (
-      lane !== undefined && (kind === "schema" || kind === "forbidden" || errno === 1205 || kind === "row")
-    ) {
+    // What the server says of a statement and we do not know is about this table, until others hear it, too.
+    const ofTable = OF_TABLE.includes(kind) || kind === "unknown" && errno !== null;
+    if (lane !== undefined && connection && ofTable) {
       return new StallError(`table ${lane} in ${this.address}: ${text}`, {
         lane,
         errno,
@@ -287,13 +295,14 @@ export class MysqlSink implements Sink {
         hint: "`sluice check` says what to change",
       });
     }
-    const reason = REASONS[kind] ?? "unknown";
     if (isFailover(cause)) this.pool.invalidateAll();
-    return new BackOffError(`the database ${this.address} does not take rows: ${text}`, {
+    const backOff = new BackOffError(`the database ${this.address} does not take rows: ${text}`, {
       errno,
-      reason,
+      reason: REASONS[kind] ?? "unknown",
       cause: error,
     });
+    if (kind === "state") this.#unwritable = backOff;
+    return backOff;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
