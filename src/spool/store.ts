@@ -325,6 +325,7 @@ export class Store {
     if (partial === undefined || parts[0] !== partial) lane.oldestReceivedAtMs = receivedAtOf(parts[0].data);
     const { first, count: n } = parts.at(-1)!;
     const last = first + n - 1;
+    lane.inHand = settled;
     const parked = this.file.all<{ sequence: number }>(
       "SELECT sequence FROM dead WHERE lane = ? AND sequence > ? AND sequence <= ?",
       name,
@@ -334,6 +335,10 @@ export class Store {
     return { parts, after: written, settled, last, parked: parked.map((it) => it.sequence) };
   }
 
+  /**
+   * Counts the batch in hand. Where the lane does not stand any more where the batch begins, nothing is done: what had
+   * been settled before it was rolled back (a full disk), and all of that is read again; or its oldest were dropped.
+   */
   settle(
     name: string,
     last: number,
@@ -342,6 +347,8 @@ export class Store {
     memory: readonly (readonly [string, string | null])[],
   ): void {
     const lane = this.lanes.get(name)!;
+    if (lane.inHand !== lane.settled) return;
+    lane.inHand = undefined;
     this.file.begin();
     for (const letter of dead) this.letters.insert(letter);
     const counted = this.letters.settle(name, lane.settled, last);

@@ -38,6 +38,8 @@ export interface LaneState {
   /** Settled but on disk: up to which sequence, until when on the monotonic clock. */
   grace: { upto: number; untilMs: number }[];
   readonly writer: FrameWriter;
+  /** Where the batch in hand begins: `settled` when it was read. */
+  inHand?: number;
 }
 
 export interface StoredLetter {
