@@ -164,7 +164,8 @@ testWith(
   async () => {
     await using broker = await startMosquitto();
     await using proxy = await startProxy({ target: broker.port });
-    await publish(broker.url, messages(3).map((one) => ({ ...one, retain: true })));
+    // QoS 0: a cut may take acknowledgements with it, and then the broker rightly sends a message again.
+    await publish(broker.url, messages(3).map((one) => ({ ...one, retain: true, qos: 0 as const })));
     await using opened = await ready(proxy.url());
     await using reader = new Reader(opened.source);
     assert.ok((await reader.count(3)).every(({ retain }) => retain));
