@@ -4,6 +4,7 @@
  */
 import { type Finding, formatFinding, placeOf } from "../config/finding.ts";
 import { loadConfig, type LoadedConfig, placeInFile, WrongConfigurationError } from "../config/load.ts";
+import { unreadable } from "../config/outside.ts";
 import { messageOf, UsageError } from "../errors.ts";
 import { mysqlSettings, probeOf } from "../gateway/parts.ts";
 import { classify, errnoOf } from "../mysql/classify.ts";
@@ -41,7 +42,14 @@ export const check: Command = {
       return report.verdict(path, 78);
     }
     report.add(loaded.warnings, loaded.source);
+    // Offline it may well be another machine than the gateway's, with other files and variables.
+    const severity = values.offline ? "warning" : "error";
+    const missing = await unreadable(loaded.config);
+    for (const { path, message } of missing) {
+      report.add(...at(loaded, path, { severity, code: "unreadable", message }));
+    }
     if (values.offline) return report.verdict(path, 0);
+    if (missing.length > 0) return report.verdict(path, 78);
     const reached = [
       await checkBroker(loaded, report, io.signal),
       await checkDatabase(loaded, report, io.signal),

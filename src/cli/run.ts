@@ -2,7 +2,7 @@
  * `sluice run`: the gateway, until SIGTERM or SIGINT. SIGHUP loads the configuration again.
  */
 import { getLogger } from "@logtape/logtape";
-import { loadConfig } from "../config/load.ts";
+import { loadConfig, WrongConfigurationError } from "../config/load.ts";
 import { messageOf, UsageError } from "../errors.ts";
 import { Faults } from "../faults.ts";
 import { Service } from "../gateway/service.ts";
@@ -39,7 +39,7 @@ export const run: Command = {
         log.info("the configuration was loaded again");
       } catch (error) {
         log.error("the configuration was not loaded again, the old one stays: {reason}", {
-          reason: messageOf(error),
+          reason: reasonOf(error),
         });
       }
     });
@@ -62,6 +62,14 @@ export const run: Command = {
     return 0;
   },
 };
+
+/** On one line, with the place of each finding. */
+function reasonOf(error: unknown): string {
+  const findings = error instanceof WrongConfigurationError ? error.findings : [];
+  const lines = findings.filter(({ severity }) => severity === "error")
+    .map(({ line, column, message }) => `line ${line}, column ${column}: ${message}`);
+  return [messageOf(error), ...lines].join("; ");
+}
 
 /** Calls that come while `action` runs make it run once more after it, never beside itself. It must not reject. */
 function oneByOne(action: () => Promise<void>): () => void {

@@ -5,6 +5,7 @@
  * less than ten seconds and loses nothing; and that a reload exchanges only what has changed.
  */
 import { systemClock } from "../clock.ts";
+import { assertReadable } from "../config/outside.ts";
 import type { Config } from "../config/schema.ts";
 import { Secret } from "../config/secret.ts";
 import type { Totals } from "../contracts.ts";
@@ -40,7 +41,7 @@ export class Service implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Opens everything. Throws where the spool or the status page cannot be opened; services may be away. */
+  /** Opens everything. Throws where a secret, the spool or the status page cannot be opened; services may be away. */
   static async open(config: Config, options: ServiceOptions): Promise<Service> {
     const service = new Service(config, options);
     await service.#open();
@@ -50,6 +51,7 @@ export class Service implements AsyncDisposable {
   async #open(): Promise<void> {
     const config = this.#config;
     const { faults } = this.#options;
+    await assertReadable(config);
     this.#spool = await openSpoolOf(config, (lane) => this.#gateway?.openLane(lane), faults);
     const router = routerOf(config, await this.#spool.memory());
     this.#spool.routeBy((topic) => router.address(topic));
@@ -118,6 +120,7 @@ export class Service implements AsyncDisposable {
   }
 
   async #exchange(config: Config): Promise<void> {
+    await assertReadable(config);
     const old = await withSecrets(this.#config);
     const now = await withSecrets(config);
     const changed = (key: keyof Config) => JSON.stringify(old[key]) !== JSON.stringify(now[key]);
