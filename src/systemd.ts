@@ -28,11 +28,14 @@ export function openNotifier(
   const own = `${env("RUNTIME_DIRECTORY") ?? env("TMPDIR") ?? "/tmp"}/sluice-notify-${Deno.pid}.sock`;
   removeQuietly(own);
   const socket = Deno.listenDatagram({ transport: "unixpacket", path: own });
+  // One after the other: a datagram that is sent while another one is on its way is refused ("Busy").
+  let last: Promise<unknown> = Promise.resolve();
   return {
     active: true,
     watchdogMs,
     notify(state) {
-      void socket.send(new TextEncoder().encode(state), { transport: "unixpacket", path }).catch(() => {});
+      const datagram = new TextEncoder().encode(state);
+      last = last.then(() => socket.send(datagram, { transport: "unixpacket", path })).catch(() => {});
     },
     [Symbol.dispose]() {
       socket.close();

@@ -19,6 +19,7 @@ import {
   DEFAULT_DATABASE,
   type Password,
   Setup,
+  stateFolder,
   TOPIC,
 } from "./setup.ts";
 
@@ -156,6 +157,7 @@ async function writeAll(file: string, { name, broker, database }: Answers): Prom
       databaseUrl: database.url,
       databasePassword: await kept(database.password, "database-password"),
       topic: TOPIC,
+      spool: `${stateFolder(dir)}spool.db`,
     });
     parseConfig(text, file);
     await Deno.writeTextFile(file, text, { createNew: true });

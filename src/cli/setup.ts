@@ -12,6 +12,14 @@ import { type LogIn, tryBroker, tryDatabase, wantsLogIn } from "./trial.ts";
 
 export const DEFAULT_BROKER = "mqtt://127.0.0.1:1883";
 export const DEFAULT_DATABASE = "sqlite:home.db";
+
+/**
+ * Where what changes shall lie, given the configuration's folder: beside it, unless that is below /etc, which is for
+ * what people write. There it is the folder that the service may write to. Ends with a slash, or is empty.
+ */
+export function stateFolder(dir: string): string {
+  return dir.startsWith("/etc/") ? "/var/lib/sluice/" : "";
+}
 /** What a first configuration subscribes to. */
 export const TOPIC = "Home/#";
 
@@ -93,7 +101,7 @@ export class Setup {
   }
 
   async database(flags: Partial<DatabaseAnswer>): Promise<DatabaseAnswer> {
-    const given = flags.url ?? (this.#questions ? undefined : DEFAULT_DATABASE);
+    const given = flags.url ?? (this.#questions ? undefined : this.#embedded);
     let answer = await this.#askDatabase(given, flags.password);
     while (!this.#offline) {
       try {
@@ -108,12 +116,16 @@ export class Setup {
     return answer;
   }
 
+  get #embedded(): string {
+    return DEFAULT_DATABASE.replace(":", `:${stateFolder(this.#dir)}`);
+  }
+
   async #askDatabase(
     given: string | undefined,
     password: Password | undefined,
     initial = "mysql://sluice@127.0.0.1:3306/home",
   ): Promise<DatabaseAnswer> {
-    const question = `The database, or ${DEFAULT_DATABASE} for an embedded one`;
+    const question = `The database, or ${this.#embedded} for an embedded one`;
     const url = given ?? await this.#questions!.text(question, initial, databaseFault);
     if (databaseAddress(url).kind === "sqlite") return { url };
     const answer = withoutPassword({ url, password });

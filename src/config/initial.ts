@@ -19,6 +19,8 @@ export interface InitialAnswers {
   readonly topic?: string;
   /** @default "messages" */
   readonly table?: string;
+  /** The file in which messages wait. @default "spool.db" */
+  readonly spool?: string;
   /** Value of "$schema"; undefined: left out. */
   readonly schema?: string;
 }
@@ -53,7 +55,7 @@ export function initialConfiguration(answers: InitialAnswers): string {
     ...database,
     "  },",
     "  // Messages wait here until the database has them, also when the power fails.",
-    `  "spool": { "path": "spool.db", "maxSize": "1GiB" },`,
+    `  "spool": { "path": ${text(answers.spool ?? "spool.db")}, "maxSize": "1GiB" },`,
     `  "routes": [`,
     "    // Everything, as it came. `sluice discover -c THIS_FILE` listens and proposes better ones.",
     "    {",

@@ -1,10 +1,10 @@
 /**
  * The spool's thread: SQLite is synchronous, and an fsync on an SD card must not hold up keepalives and timers.
  *
- * The module is both sides: `startWorker` starts it as a worker, and inside that worker it serves. In a bundle
- * `import.meta.url` is the bundle, whose `main` does nothing in a worker, so the same line works there.
+ * The module is both sides: `startWorker` starts it as a worker, and inside that worker it serves.
  */
 import { messageOf } from "../errors.ts";
+import { startThread } from "../thread.ts";
 import { drop, replay, rewind } from "./changes.ts";
 import { type LetterAnswer, lookUp } from "./requests.ts";
 import { SpoolThread } from "./thread.ts";
@@ -76,7 +76,7 @@ export interface Picture {
 declare const WorkerGlobalScope: unknown;
 
 export function startWorker(): Worker {
-  return new Worker(import.meta.url, { type: "module", name: NAME });
+  return startThread(NAME, import.meta.url);
 }
 
 interface Scope {

@@ -7,6 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { type ColumnType, parseColumnType } from "../column_type.ts";
 import type { Refused } from "../contracts.ts";
 import type { Row, RowColumn, Shape, SqlValue } from "../message.ts";
+import { startThread } from "../thread.ts";
 
 const NAME = "sluice-sqlite";
 
@@ -212,7 +213,7 @@ function misfit(
 }
 
 export function startWorker(): Worker {
-  return new Worker(import.meta.url, { type: "module", name: NAME });
+  return startThread(NAME, import.meta.url);
 }
 
 function serve(

@@ -4,6 +4,7 @@
  * Promises that the configuration lies in a scratch folder of its own, that the status page answers when `start`
  * returns, and that the process is gone after the test. What it printed is part of every failure.
  */
+import { runtimeFlags } from "../../config/debian/package.ts";
 import { freePort } from "../servers/free_port.ts";
 import { waitFor } from "../servers/wait_for.ts";
 
@@ -27,11 +28,11 @@ export interface SluiceOptions {
   readonly env?: Record<string, string>;
 }
 
-/** Arguments for `deno` that run the program: from the bundle where the environment names one. */
+/** Arguments for `deno` that run the program: from the bundle where the environment names one, and then with no more rights than it is shipped with. */
 export function programArguments(): string[] {
   const bundle = Deno.env.get("SLUICE_BUNDLE");
   return bundle
-    ? ["run", "-A", "--unstable-net", "--no-config", "--v8-flags=--max-old-space-size=96", bundle]
+    ? ["run", ...runtimeFlags(), bundle]
     : ["run", "-A", `--config=${ROOT}deno.json`, `${ROOT}main.ts`];
 }
 

@@ -6,6 +6,7 @@
  * A server that cannot be installed is no error: its tests count as skipped.
  */
 import { findProgram } from "./find_program.ts";
+import { hasMachineRoot, MACHINE_PACKAGES, MACHINE_SUITE, machineRoot } from "./machine.ts";
 import { findMysql, mysqlRoot } from "./mysql.ts";
 
 /** Programs that tests run, and the Debian package of each. */
@@ -20,6 +21,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "strace": "strace",
   "faketime": "faketime",
   "setpriv": "util-linux",
+  "debootstrap": "debootstrap",
+  "systemd-nspawn": "systemd-container",
+  "pgrep": "procps",
 };
 
 const DEBIAN = "http://deb.debian.org/debian";
@@ -37,32 +41,49 @@ timeout ${APT_TIMEOUT} apt-get update -q
 timeout ${APT_TIMEOUT} apt-get install -yq --no-install-recommends "$@"
 `;
 
-const MYSQL_SCRIPT = `
+const DEBOOTSTRAP_SCRIPT = `
 mkdir -p "$(dirname "$1")" || exit 1
 fresh=$(mktemp -d "$1-unfinished-XXXXXX") || exit 1
 trap 'rm -rf --one-file-system "$fresh"' EXIT
-timeout ${APT_TIMEOUT} debootstrap --variant=minbase --keyring=${KEYRING} \\
-  --include=mysql-server-core,mysql-client-core sid "$fresh" ${DEBIAN} || exit 1
+timeout ${APT_TIMEOUT} debootstrap --variant=minbase --keyring=${KEYRING} --include="$3" "$2" "$fresh" ${DEBIAN} || exit 1
 chmod 755 "$fresh" && rm -rf --one-file-system "$1" && mv "$fresh" "$1"
 `;
+
+/** Folders with a Debian in them: what for, where, of which release, with which packages, and whether it is there. */
+const ROOTS = [
+  {
+    what: "MySQL",
+    root: mysqlRoot,
+    suite: "sid",
+    packages: ["mysql-server-core", "mysql-client-core"],
+    there: () => findMysql() !== undefined,
+  },
+  {
+    what: "a machine with systemd",
+    root: machineRoot,
+    suite: MACHINE_SUITE,
+    packages: MACHINE_PACKAGES,
+    there: hasMachineRoot,
+  },
+] as const;
 
 /** Installs what is missing, telling `say` about it. Returns a sentence for each thing that is still missing. */
 export async function installServers(say: (line: string) => void): Promise<string[]> {
   const asRoot = await rootPrefix();
   if (asRoot) await installPackages(asRoot, say);
-  if (asRoot && !findMysql() && findProgram("debootstrap")) {
-    say(`installing MySQL from Debian unstable into ${mysqlRoot()}`);
-    await tell([...asRoot, "sh", "-c", MYSQL_SCRIPT, "mysql", mysqlRoot()], say);
+  if (asRoot && findProgram("debootstrap")) {
+    for (const { what, root, suite, packages, there } of ROOTS) {
+      if (there()) continue;
+      say(`installing ${what} from Debian ${suite} into ${root()}`);
+      await tell([...asRoot, "sh", "-c", DEBOOTSTRAP_SCRIPT, "root", root(), suite, packages.join(",")], say);
+    }
   }
   return stillMissing();
 }
 
 async function installPackages(asRoot: readonly string[], say: (line: string) => void): Promise<void> {
   const wanted = missingPackages();
-  if (!findMysql()) {
-    if (!findProgram("debootstrap")) wanted.push("debootstrap");
-    if (!isFile(KEYRING)) wanted.push("debian-archive-keyring");
-  }
+  if (!ROOTS.every(({ there }) => there()) && !isFile(KEYRING)) wanted.push("debian-archive-keyring");
   if (wanted.length === 0) return;
   say(`installing ${wanted.join(" ")}`);
   await tell([...asRoot, "sh", "-c", APT_SCRIPT, "apt", ...wanted], say);
@@ -78,10 +99,11 @@ function stillMissing(): string[] {
   const sentences = packages.length === 0 ? [] : [
     `tests that need ${packages.join(", ")} are skipped; as root: apt-get install ${packages.join(" ")}`,
   ];
-  if (!findMysql()) {
+  for (const { what, root, suite, packages, there } of ROOTS) {
+    if (there()) continue;
     sentences.push(
-      `tests that need MySQL are skipped; as root: apt-get install debootstrap && debootstrap --variant=minbase ` +
-        `--include=mysql-server-core,mysql-client-core sid ${mysqlRoot()} ${DEBIAN}`,
+      `tests that need ${what} are skipped; as root: apt-get install debootstrap && debootstrap --variant=minbase ` +
+        `--include=${packages.join(",")} ${suite} ${root()} ${DEBIAN}`,
     );
   }
   return sentences;

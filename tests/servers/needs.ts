@@ -5,10 +5,12 @@
  */
 import type { Database, DatabaseOptions, Flavour } from "./database.ts";
 import { findProgram } from "./find_program.ts";
+import { findMachine } from "./machine.ts";
 import { findMariadb, startMariadb } from "./mariadb.ts";
 import { findMysql, startMysql } from "./mysql.ts";
 
-export type Need = "mosquitto" | Flavour;
+/** `machine`: a Debian with systemd, see `machine.ts`. */
+export type Need = "mosquitto" | "machine" | Flavour;
 
 export type StartDatabase = (options?: DatabaseOptions) => Promise<Database>;
 
@@ -20,6 +22,7 @@ export function available(): Readonly<Record<Need, boolean>> {
     mosquitto: findProgram("mosquitto") !== undefined,
     mariadb: findMariadb() !== undefined,
     mysql: findMysql() !== undefined,
+    machine: findMachine(),
   };
 }
 

@@ -68,6 +68,16 @@ Deno.test("the service manager hears what is notified", async () => {
   });
 });
 
+Deno.test("what is notified at once arrives whole and in order", async () => {
+  await withManager(async (path, received, dir) => {
+    const env: Record<string, string> = { NOTIFY_SOCKET: path, RUNTIME_DIRECTORY: dir };
+    using notifier = openNotifier((name) => env[name]);
+    const all = ["WATCHDOG=1", "READY=1\nSTATUS=all is well", "STOPPING=1"];
+    for (const state of all) notifier.notify(state);
+    for (const state of all) assert.equal(await received(), state);
+  });
+});
+
 Deno.test("without a service manager nothing is sent and nothing fails", () => {
   using notifier = openNotifier(() => undefined);
   assert.equal(notifier.active, false);
