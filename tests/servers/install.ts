@@ -5,11 +5,12 @@
  * SLUICE_TEST_INSTALL=0. It never starts a system service: a policy-rc.d that refuses is in place while apt works.
  * A server that cannot be installed is no error: its tests count as skipped.
  */
+import { ARM64_ROOT } from "./arm64.ts";
 import { findProgram } from "./find_program.ts";
 import { hasMachineRoot, MACHINE_PACKAGES, MACHINE_SUITE, machineRoot } from "./machine.ts";
 import { findMysql, mysqlRoot } from "./mysql.ts";
 
-/** Programs that tests run, and the Debian package of each. */
+/** Programs that tests run, or files that these need, and the Debian package of each. */
 const PACKAGES: Readonly<Record<string, string>> = {
   "mosquitto": "mosquitto",
   "mosquitto_pub": "mosquitto-clients",
@@ -24,6 +25,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "debootstrap": "debootstrap",
   "systemd-nspawn": "systemd-container",
   "pgrep": "procps",
+  "qemu-aarch64-static": "qemu-user-static",
+  [`${ARM64_ROOT}/lib/libc.so.6`]: "libc6-arm64-cross",
+  [`${ARM64_ROOT}/lib/libgcc_s.so.1`]: "libgcc-s1-arm64-cross",
 };
 
 const DEBIAN = "http://deb.debian.org/debian";
@@ -90,7 +94,9 @@ async function installPackages(asRoot: readonly string[], say: (line: string) =>
 }
 
 function missingPackages(): string[] {
-  const missing = Object.entries(PACKAGES).filter(([program]) => !findProgram(program));
+  const missing = Object.entries(PACKAGES).filter(([it]) =>
+    it.startsWith("/") ? !isFile(it) : !findProgram(it)
+  );
   return [...new Set(missing.map(([, name]) => name))];
 }
 

@@ -3,14 +3,15 @@
  *
  * A missing server is thereby seen in the sum of the run and can never look like a pass.
  */
+import { findArm64 } from "./arm64.ts";
 import type { Database, DatabaseOptions, Flavour } from "./database.ts";
 import { findProgram } from "./find_program.ts";
 import { findMachine } from "./machine.ts";
 import { findMariadb, startMariadb } from "./mariadb.ts";
 import { findMysql, startMysql } from "./mysql.ts";
 
-/** `machine`: a Debian with systemd, see `machine.ts`. */
-export type Need = "mosquitto" | "machine" | Flavour;
+/** `machine`: a Debian with systemd, see `machine.ts`. `arm64`: an emulated processor, see `arm64.ts`. */
+export type Need = "mosquitto" | "machine" | "arm64" | Flavour;
 
 export type StartDatabase = (options?: DatabaseOptions) => Promise<Database>;
 
@@ -23,6 +24,7 @@ export function available(): Readonly<Record<Need, boolean>> {
     mariadb: findMariadb() !== undefined,
     mysql: findMysql() !== undefined,
     machine: findMachine(),
+    arm64: findArm64(),
   };
 }
 
