@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { makePackage } from "../../config/debian/package.ts";
-import { type Machine, Machine as Container } from "../servers/machine.ts";
+import { Machine } from "../servers/machine.ts";
 import { testWith } from "../servers/needs.ts";
 import { run } from "../servers/server_process.ts";
 import { waitFor } from "../servers/wait_for.ts";
@@ -49,110 +49,122 @@ async function stored(machine: Machine, text: string): Promise<void> {
   });
 }
 
+async function installed(machine: Machine, file: string): Promise<void> {
+  const said = await machine.sh(`dpkg -i /mnt/${file}`);
+  assert.match(said, /sudo -u sluice sluice init \/etc\/sluice\/sluice\.json/);
+  assert.equal(await property(machine, "UnitFileState"), "enabled");
+  assert.equal((await machine.sh("stat -c '%U %a' /etc/sluice")).trim(), "sluice 750");
+  assert.match(await machine.sh("sluice --version"), /^sluice \d/);
+  // Without a configuration a boot is no failure.
+  await machine.sh("systemctl start sluice");
+  assert.equal(await property(machine, "ActiveState"), "inactive");
+}
+
+async function setUp(machine: Machine): Promise<void> {
+  await machine.sh(`${AS_SLUICE} sluice init ${CONFIG} --yes --name pi`);
+  assert.match(await machine.sh(`${AS_SLUICE} sluice check -c ${CONFIG}`), /is good/);
+  await machine.sh("systemctl start sluice");
+  assert.equal(await property(machine, "ActiveState"), "active");
+  await until(machine, "StatusText", "0 waiting, 0 stored");
+  const status = await machine.sh(`cat /proc/${await property(machine, "MainPID")}/status`);
+  assert.match(status, /^Seccomp:\s+2$/m);
+  assert.match(status, /^NoNewPrivs:\s+1$/m);
+  assert.match(status, /^CapEff:\s+0+$/m);
+  await stored(machine, "first");
+}
+
+async function reloaded(machine: Machine): Promise<void> {
+  const pid = await property(machine, "MainPID");
+  await machine.sh(`sed -i 's/"name": "pi"/"name": "attic"/' ${CONFIG} && systemctl reload sluice`);
+  await waitFor(async () => /loaded again/.test(await machine.sh("journalctl -u sluice --no-pager")), {
+    what: "the reload",
+  });
+  await machine.sh(`cp ${CONFIG} /tmp/good && echo '{' > ${CONFIG} && systemctl reload sluice`);
+  await waitFor(async () => /not loaded again/.test(await machine.sh("journalctl -u sluice --no-pager")), {
+    what: "the refusal",
+  });
+  await machine.sh(`cat /tmp/good > ${CONFIG}`);
+  assert.equal(await property(machine, "MainPID"), pid);
+  await stored(machine, "second");
+}
+
+async function watched(machine: Machine): Promise<void> {
+  const pid = await property(machine, "MainPID");
+  await machine.sh(`kill -9 ${pid}`);
+  await until(machine, "NRestarts", "1");
+  await until(machine, "ActiveState", "active");
+  await stored(machine, "third");
+  await machine.sh(
+    "mkdir -p /run/systemd/system/sluice.service.d && " +
+      "printf '[Service]\\nWatchdogSec=3\\n' > /run/systemd/system/sluice.service.d/fast.conf && " +
+      "systemctl daemon-reload && systemctl restart sluice",
+  );
+  // Fed, it lives longer than its watchdog's period.
+  const fed = await property(machine, "WatchdogTimestampMonotonic");
+  await waitFor(
+    async () => Number(await property(machine, "WatchdogTimestampMonotonic")) > Number(fed) + 6e6,
+    {
+      what: "the watchdog to be fed",
+      intervalMs: 200,
+    },
+  );
+  const fourth = await property(machine, "MainPID");
+  await machine.sh(`kill -STOP ${fourth}`);
+  await waitFor(async () => await property(machine, "MainPID") !== fourth, {
+    what: "the watchdog to bite",
+    timeoutMs: 60_000,
+    intervalMs: 200,
+  });
+  await until(machine, "ActiveState", "active");
+  await stored(machine, "fourth");
+}
+
+async function misconfigured(machine: Machine): Promise<void> {
+  await machine.sh(`sed -i 's/"broker"/"brocker"/' ${CONFIG}`);
+  await machine.ask("systemctl restart sluice");
+  await until(machine, "ActiveState", "failed");
+  assert.equal(await property(machine, "ExecMainStatus"), "78");
+  assert.match(await machine.sh("journalctl -u sluice --no-pager"), /did you mean "broker"\?/);
+  await machine.sh(`cat /tmp/good > ${CONFIG} && systemctl restart sluice`);
+}
+
+async function upgraded(machine: Machine, file: string): Promise<void> {
+  const pid = await property(machine, "MainPID");
+  await machine.sh(`dpkg -i /mnt/${file}`);
+  await until(machine, "ActiveState", "active");
+  const now = await property(machine, "MainPID");
+  assert.notEqual(now, pid);
+  await stored(machine, "fifth");
+  await machine.sh(`sed -i 's/"broker"/"brocker"/' ${CONFIG}`);
+  assert.match(await machine.sh(`dpkg -i /mnt/${file}`), /the old program goes on/);
+  assert.equal(await property(machine, "MainPID"), now);
+  await machine.sh(`cat /tmp/good > ${CONFIG}`);
+}
+
+async function purged(machine: Machine): Promise<void> {
+  await machine.sh("systemctl stop sluice");
+  assert.equal(await property(machine, "Result"), "success");
+  await machine.sh("systemctl start sluice && dpkg --purge sluice");
+  assert.notEqual((await machine.ask("systemctl is-active sluice")).code, 0);
+  const left = await machine.sh("ls -d /etc/sluice /var/lib/sluice /usr/lib/sluice 2>/dev/null; true");
+  assert.equal(left, "");
+}
+
+/** In this order, on one machine. */
+const STEPS: readonly [title: string, step: (machine: Machine, file: string) => Promise<void>][] = [
+  ["installing makes a user, enables the service, and says what is next", installed],
+  ["init as the user, start: ready, in its sandbox, and rows arrive", setUp],
+  ["a reload takes the new file and keeps the process; a bad one changes nothing", reloaded],
+  ["a process that was killed or that hangs is started anew", watched],
+  ["a wrong configuration ends it for good, with exit code 78", misconfigured],
+  ["an upgrade starts the new program where it takes the configuration", upgraded],
+  ["a stop is clean; a purge leaves nothing behind", purged],
+];
+
 testWith(["machine"], "the package is installed, set up, run, watched, upgraded and purged", async (t) => {
   const dir = await Deno.makeTempDir({ prefix: "sluice-package-" });
   await using _dir = { [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
   const file = await packageFile(dir);
-  await using machine = await Container.boot(dir);
-
-  await t.step("installing makes a user, enables the service, and says what is next", async () => {
-    const said = await machine.sh(`dpkg -i /mnt/${file}`);
-    assert.match(said, /sudo -u sluice sluice init \/etc\/sluice\/sluice\.json/);
-    assert.equal(await property(machine, "UnitFileState"), "enabled");
-    assert.equal((await machine.sh("stat -c '%U %a' /etc/sluice")).trim(), "sluice 750");
-    assert.match(await machine.sh("sluice --version"), /^sluice \d/);
-    // Without a configuration a boot is no failure.
-    await machine.sh("systemctl start sluice");
-    assert.equal(await property(machine, "ActiveState"), "inactive");
-  });
-
-  await t.step("init as the user, start: ready, in its sandbox, and rows arrive", async () => {
-    await machine.sh(`${AS_SLUICE} sluice init ${CONFIG} --yes --name pi`);
-    assert.match(await machine.sh(`${AS_SLUICE} sluice check -c ${CONFIG}`), /is good/);
-    await machine.sh("systemctl start sluice");
-    assert.equal(await property(machine, "ActiveState"), "active");
-    await until(machine, "StatusText", "0 waiting, 0 stored");
-    const status = await machine.sh(`cat /proc/${await property(machine, "MainPID")}/status`);
-    assert.match(status, /^Seccomp:\s+2$/m);
-    assert.match(status, /^NoNewPrivs:\s+1$/m);
-    assert.match(status, /^CapEff:\s+0+$/m);
-    await stored(machine, "first");
-  });
-
-  await t.step("a reload takes the new file and keeps the process; a bad one changes nothing", async () => {
-    const pid = await property(machine, "MainPID");
-    await machine.sh(`sed -i 's/"name": "pi"/"name": "attic"/' ${CONFIG} && systemctl reload sluice`);
-    await waitFor(async () => /loaded again/.test(await machine.sh("journalctl -u sluice --no-pager")), {
-      what: "the reload",
-    });
-    await machine.sh(`cp ${CONFIG} /tmp/good && echo '{' > ${CONFIG} && systemctl reload sluice`);
-    await waitFor(async () => /not loaded again/.test(await machine.sh("journalctl -u sluice --no-pager")), {
-      what: "the refusal",
-    });
-    await machine.sh(`cat /tmp/good > ${CONFIG}`);
-    assert.equal(await property(machine, "MainPID"), pid);
-    await stored(machine, "second");
-  });
-
-  await t.step("a process that was killed or that hangs is started anew", async () => {
-    const pid = await property(machine, "MainPID");
-    await machine.sh(`kill -9 ${pid}`);
-    await until(machine, "NRestarts", "1");
-    await until(machine, "ActiveState", "active");
-    await stored(machine, "third");
-    await machine.sh(
-      "mkdir -p /run/systemd/system/sluice.service.d && " +
-        "printf '[Service]\\nWatchdogSec=3\\n' > /run/systemd/system/sluice.service.d/fast.conf && " +
-        "systemctl daemon-reload && systemctl restart sluice",
-    );
-    // Fed, it lives longer than its watchdog's period.
-    const fed = await property(machine, "WatchdogTimestampMonotonic");
-    await waitFor(
-      async () => Number(await property(machine, "WatchdogTimestampMonotonic")) > Number(fed) + 6e6,
-      {
-        what: "the watchdog to be fed",
-        intervalMs: 200,
-      },
-    );
-    const fourth = await property(machine, "MainPID");
-    await machine.sh(`kill -STOP ${fourth}`);
-    await waitFor(async () => await property(machine, "MainPID") !== fourth, {
-      what: "the watchdog to bite",
-      timeoutMs: 60_000,
-      intervalMs: 200,
-    });
-    await until(machine, "ActiveState", "active");
-    await stored(machine, "fourth");
-  });
-
-  await t.step("a wrong configuration ends it for good, with exit code 78", async () => {
-    await machine.sh(`sed -i 's/"broker"/"brocker"/' ${CONFIG}`);
-    await machine.ask("systemctl restart sluice");
-    await until(machine, "ActiveState", "failed");
-    assert.equal(await property(machine, "ExecMainStatus"), "78");
-    assert.match(await machine.sh("journalctl -u sluice --no-pager"), /did you mean "broker"\?/);
-    await machine.sh(`cat /tmp/good > ${CONFIG} && systemctl restart sluice`);
-  });
-
-  await t.step("an upgrade starts the new program where it takes the configuration", async () => {
-    const pid = await property(machine, "MainPID");
-    await machine.sh(`dpkg -i /mnt/${file}`);
-    await until(machine, "ActiveState", "active");
-    const now = await property(machine, "MainPID");
-    assert.notEqual(now, pid);
-    await stored(machine, "fifth");
-    await machine.sh(`sed -i 's/"broker"/"brocker"/' ${CONFIG}`);
-    assert.match(await machine.sh(`dpkg -i /mnt/${file}`), /the old program goes on/);
-    assert.equal(await property(machine, "MainPID"), now);
-    await machine.sh(`cat /tmp/good > ${CONFIG}`);
-  });
-
-  await t.step("a stop is clean; a purge leaves nothing behind", async () => {
-    await machine.sh("systemctl stop sluice");
-    assert.equal(await property(machine, "Result"), "success");
-    await machine.sh("systemctl start sluice && dpkg --purge sluice");
-    assert.notEqual((await machine.ask("systemctl is-active sluice")).code, 0);
-    const left = await machine.sh("ls -d /etc/sluice /var/lib/sluice /usr/lib/sluice 2>/dev/null; true");
-    assert.equal(left, "");
-  });
+  await using machine = await Machine.boot(dir);
+  for (const [title, step] of STEPS) await t.step(title, () => step(machine, file));
 });
