@@ -12,6 +12,7 @@ import type { Faults } from "./faults.ts";
 import { Availability } from "./gateway/availability.ts";
 import { Lane } from "./gateway/lane.ts";
 import { Recent } from "./gateway/recent.ts";
+import { Upkeep } from "./gateway/upkeep.ts";
 
 export interface GatewayParts {
   readonly source: Source;
@@ -36,6 +37,7 @@ export class Gateway {
   readonly #faults: Faults;
   readonly #clock: Clock;
   readonly #stopMs: number;
+  readonly #upkeep: Upkeep;
   readonly #lanes = new Map<string, Lane>();
   readonly #failed = Promise.withResolvers<never>();
   #parts: GatewayParts;
@@ -53,6 +55,7 @@ export class Gateway {
     this.#clock = clock;
     this.#progressAt = clock.now();
     this.availability = new Availability({ clock, faults });
+    this.#upkeep = new Upkeep({ parts: () => this.#parts, faults, availability: this.availability, clock });
     this.#failed.promise.catch(() => {});
   }
 
@@ -78,12 +81,16 @@ export class Gateway {
 
   /**
    * Exchanges parts: stops the loops after what they have in hand, and starts them again on the new ones, unless the
-   * gateway is stopped meanwhile. Call it when the last call has resolved.
+   * gateway is stopped meanwhile. `parts` is called in between, when nothing is remembered any more that the new ones
+   * would not know. Call it when the last call has resolved.
    */
-  async replace(parts: Partial<GatewayParts>): Promise<void> {
+  async replace(parts: () => Promise<Partial<GatewayParts>>): Promise<void> {
     await this.#halt();
-    this.#parts = { ...this.#parts, ...parts };
-    if (!this.#ended) this.#start();
+    try {
+      this.#parts = { ...this.#parts, ...await parts() };
+    } finally {
+      if (!this.#ended) this.#start();
+    }
   }
 
   /** Starts the loop of a lane that the spool has just begun. */
@@ -113,6 +120,7 @@ export class Gateway {
     this.#begin(this.#intake(this.#stop.signal));
     this.#begin(this.#watchDatabase(this.#stop.signal));
     this.#begin(this.#beat(this.#stop.signal));
+    this.#begin(this.#upkeep.run(this.#stop.signal));
     for (const name of this.#parts.spool.lanes) this.openLane(name);
   }
 

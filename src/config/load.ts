@@ -11,10 +11,11 @@ import * as v from "valibot";
 import { ConfigurationError, messageOf } from "../errors.ts";
 import { brokerAddress } from "../mqtt/broker_options.ts";
 import { databaseAddress } from "../mysql/address.ts";
-import { expandPreset, validateRoute } from "../route/mod.ts";
+import { tableLimits } from "../mysql/limits.ts";
+import { expandPreset, routesProblems, shapesOf, validateRoute } from "../route/mod.ts";
 import type { RouteOptions } from "../route/options.ts";
+import { formatDuration } from "../units.ts";
 import { type Finding, placeOf } from "./finding.ts";
-import { notYet } from "./not_yet.ts";
 import { type Config, configSchema, DEFAULT_ROUTE } from "./schema.ts";
 
 export interface LoadedConfig {
@@ -119,10 +120,22 @@ class Reader {
     if (!result.success) { for (const issue of result.issues) this.#issue(issue); }
     this.#checkUrls();
     this.#checkRoutes();
-    for (const { path, message } of notYet(valueOf(this.#root))) {
-      this.#at("error", "not-supported-yet", message, path);
+    if (!result.success || this.findings.some((it) => it.severity === "error")) return undefined;
+    const config = this.#complete(result.output);
+    this.#checkTables(config);
+    return config;
+  }
+
+  /** What only all routes together, and the database, can know to be wrong. */
+  #checkTables({ routes, database }: Config): void {
+    const shapes = shapesOf(routes);
+    const found = [
+      ...routesProblems(routes, formatDuration),
+      ...(database.url.startsWith("sqlite:") ? [] : tableLimits(shapes)),
+    ];
+    for (const { route, path, message } of found) {
+      this.#at("error", "route", message, ["routes", this.madeFrom[route], ...path]);
     }
-    return result.success ? this.#complete(result.output) : undefined;
   }
 
   #complete(parsed: v.InferOutput<typeof configSchema>): Config {

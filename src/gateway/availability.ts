@@ -34,6 +34,21 @@ export class Availability {
     return this.#reachable;
   }
 
+  /** Resolves when the database answers; rejects with the signal's reason. */
+  async reached(signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<void>();
+    const onAbort = () => aborted.resolve();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      while (!this.#reachable && !signal.aborted) {
+        await Promise.race([this.#recovered.promise, aborted.promise]);
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+    signal.throwIfAborted();
+  }
+
   /** A statement went through. `detail` says how much waited, for the line that ends the outage. */
   succeeded(detail: () => string): void {
     if (this.#reachable) return;

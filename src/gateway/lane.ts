@@ -82,7 +82,7 @@ export class Lane {
         filtered: decoded.filtered,
         rows: written.rows,
         dead: decoded.dead,
-        memory: decoded.memory,
+        memory: router.remember(decoded, refused),
       });
       onDone?.(batch, refused.size === 0 ? decoded.dead : [...decoded.dead, ...refused.values()]);
     }

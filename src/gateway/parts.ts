@@ -50,8 +50,20 @@ export async function openSpoolOf(
   return spool;
 }
 
-export function routerOf({ routes, name }: Config, memory: ReadonlyMap<string, string>): Router {
-  return createRouter({ routes, gateway: name, memory });
+/** `faults`: told when a name with placeholders has as many tables as there may be. */
+export function routerOf(
+  { routes, name }: Config,
+  memory: ReadonlyMap<string, string>,
+  faults?: Faults,
+): Router {
+  const ofTables = "tables ";
+  // The limit of an earlier configuration is none of this one's.
+  for (const { key } of faults?.current ?? []) if (key.startsWith(ofTables)) faults!.end(key);
+  const onTablesFull = (template: string, sentence: string) =>
+    faults?.begin(`${ofTables}${template}`, sentence, {
+      hint: "what needs further ones becomes dead letters: `sluice dead list` shows them",
+    });
+  return createRouter({ routes, gateway: name, memory, onTablesFull });
 }
 
 /** Opens the source. The filters of the session are kept in a file beside the spool, so that a removed one is unsubscribed. */

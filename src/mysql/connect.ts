@@ -93,9 +93,9 @@ export class MysqlConnection implements Poolable {
     return this.#command((done) => this.#raw.query({ sql, rowsAsArray: false }, done));
   }
 
-  /** A prepared statement with bound values. */
-  execute(sql: string, values: readonly unknown[]): Promise<Raw> {
-    return this.#command((done) => this.#raw.execute(sql, values, done));
+  /** A prepared statement with bound values. `timeoutMs`: for one that takes longer than others may. */
+  execute(sql: string, values: readonly unknown[], timeoutMs?: number): Promise<Raw> {
+    return this.#command((done) => this.#raw.execute(sql, values, done), timeoutMs);
   }
 
   async begin(): Promise<void> {
@@ -150,12 +150,15 @@ export class MysqlConnection implements Poolable {
     this.#raw.destroy();
   }
 
-  #command(start: (done: (error: Error | null, result?: Raw) => void) => void): Promise<Raw> {
+  #command(
+    start: (done: (error: Error | null, result?: Raw) => void) => void,
+    timeoutMs: number = this.#timeoutMs,
+  ): Promise<Raw> {
     const { promise, resolve, reject } = Promise.withResolvers<Raw>();
     const timer = setTimeout(() => {
-      settle(() => reject(new CommandTimeoutError(`no answer within ${this.#timeoutMs} ms`)));
+      settle(() => reject(new CommandTimeoutError(`no answer within ${timeoutMs} ms`)));
       this.destroy();
-    }, this.#timeoutMs);
+    }, timeoutMs);
     Deno.unrefTimer(timer);
     let open = true;
     const settle = (end: () => void) => {

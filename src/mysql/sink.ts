@@ -6,14 +6,16 @@
  * try that arrives late is waited for, and then seen. Before a try whose outcome is unknown is repeated, its server
  * thread is killed, so that nothing waits for its lock.
  */
-import type { Refused, Sink, WriteRequest, Written } from "../contracts.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import type { Maintained, Maintenance, Refused, Sink, WriteRequest, Written } from "../contracts.ts";
 import { BackOffError, LedgerError, messageOf, SluiceError, StallError } from "../errors.ts";
 import { type ConnectionPool, NullPool, Pool } from "../pool/mod.ts";
 import type { Row } from "../message.ts";
 import { classify, errnoOf, type ErrorClass, isFailover, poolClass } from "./classify.ts";
 import { connectMysql, type MysqlConnection, type MysqlSettings, SESSION_IDLE_SEC } from "./connect.ts";
-import { addColumnsSql, columnSql, createTableSql, LEDGER_SQL } from "./ddl.ts";
+import { repairTables } from "./repair.ts";
 import { insertOrRefuse } from "./surgery.ts";
+import { maintainTable } from "./upkeep.ts";
 
 export interface MysqlSinkOptions extends MysqlSettings {
   readonly pool?: {
@@ -31,6 +33,8 @@ export interface MysqlSinkOptions extends MysqlSettings {
   readonly createTables?: boolean;
   /** @default false */
   readonly addColumns?: boolean;
+  /** For the partitions of tables that are made. @default the system's */
+  readonly clock?: Clock;
 }
 
 /** So many deliveries refused one after another, with one number and nothing stored between, are the table's fault. */
@@ -91,6 +95,10 @@ export class MysqlSink implements Sink {
     if (this.#unwritable) throw this.#unwritable;
   }
 
+  maintain(task: Maintenance, signal: AbortSignal): Promise<Maintained> {
+    return maintainTable(this.pool, task, { ...this.#may(), address: this.address, signal });
+  }
+
   async write(request: WriteRequest, signal: AbortSignal): Promise<Written> {
     let connection: MysqlConnection | undefined;
     try {
@@ -129,10 +137,18 @@ export class MysqlSink implements Sink {
         const kind = classify(error, connection.flavour);
         if (kind !== "lost" && connection.inTransaction) await connection.rollback();
         if (repairs < 3 && kind === "retry") continue;
-        if (repairs < 3 && kind === "schema" && await this.#repair(connection, request, error)) continue;
+        if (
+          repairs < 3 && kind === "schema" && await repairTables(connection, request.rows, error, this.#may())
+        ) continue;
         throw error;
       }
     }
+  }
+
+  /** What the gateway may make by itself. */
+  #may() {
+    const { createTables = true, addColumns = false, clock = systemClock } = this.#options;
+    return { createTables, addColumns, nowMs: clock.wallMs() };
   }
 
   /** Makes the row of a new lane beforehand: to lock one that is not there locks the gap, and new lanes would deadlock. */
@@ -250,32 +266,6 @@ export class MysqlSink implements Sink {
         hint: "the table has probably changed: `sluice check` compares it with the route",
       });
     }
-  }
-
-  /** True where the table or its columns were made, and the batch can be tried again. */
-  async #repair(connection: MysqlConnection, { rows }: WriteRequest, error: unknown): Promise<boolean> {
-    const errno = errnoOf(error);
-    const shapes = new Set(rows.map((row) => row.shape));
-    if (errno === 1146 && /sluice_ledger/.test(messageOf(error))) {
-      await connection.query(LEDGER_SQL);
-      return true;
-    }
-    if (errno === 1146 && (this.#options.createTables ?? true)) {
-      for (const shape of shapes) {
-        await connection.query(createTableSql(shape, rows.filter((row) => row.shape === shape)));
-      }
-      return true;
-    }
-    const missing = errno === 1054 && /Unknown column '([^']+)'/.exec(messageOf(error))?.[1];
-    if (!missing || !this.#options.addColumns) return false;
-    for (const shape of shapes) {
-      const i = shape.columns.findIndex((it) => it.name === missing);
-      if (i < 0) continue;
-      const sample = rows.find((row) => row.shape === shape && row.values[i] !== null)?.values[i];
-      await connection.query(addColumnsSql(shape.table, [columnSql(shape.columns[i], sample)]));
-      return true;
-    }
-    return false;
   }
 
   /** The error as the lane wants it: who waits, why, and what to do. Without a connection, there was none. */

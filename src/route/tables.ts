@@ -10,21 +10,34 @@ import type { RouteMemories } from "./memory.ts";
 const TABLES_MAX = 256;
 const NAME_LENGTH_MAX = 64;
 
+/** Told of a message that would need a table too many, in one sentence. */
+export type OnTablesFull = (template: string, sentence: string) => void;
+
 export class Tables {
   readonly #memories: RouteMemories;
   readonly #max: number;
+  readonly #onFull: OnTablesFull;
   readonly #byTemplate = new Map<string, Set<string>>();
 
-  constructor(memories: RouteMemories, max: number = TABLES_MAX) {
+  constructor(memories: RouteMemories, max: number = TABLES_MAX, onFull: OnTablesFull = () => {}) {
     this.#memories = memories;
     this.#max = max;
+    this.#onFull = onFull;
+  }
+
+  /** The tables of a name, as far as they are known. */
+  of(template: string): Iterable<string> {
+    return template.includes("{") ? this.#of(template) : [template];
   }
 
   /** The lane of a table: the table's name, or, where it would be one too many, the name with its placeholders. */
   laneOf(template: string, table: string): string {
     if (!template.includes("{")) return table;
     const tables = this.#of(template);
-    if (!tables.has(table) && tables.size >= this.#max) return template.slice(0, NAME_LENGTH_MAX);
+    if (!tables.has(table) && tables.size >= this.#max) {
+      this.#onFull(template, this.refusal(template, table));
+      return template.slice(0, NAME_LENGTH_MAX);
+    }
     this.add(template, table);
     return table;
   }
