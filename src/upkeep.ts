@@ -5,6 +5,7 @@
  * An hour is summed up when it is over, and as a whole again when rows have come to it since: to do it twice changes
  * nothing. Hours are done in order, so that after a restart it goes on with the last one that is there.
  */
+import { sleep, systemClock } from "./clock.ts";
 import type { Maintained, Maintenance } from "./contracts.ts";
 import { type HourSpan, joinHours, MS_PER_HOUR } from "./hourly.ts";
 
@@ -31,8 +32,24 @@ export interface KeptStore {
 export interface Turn {
   /** True when it is the next table's turn. */
   isOver(): boolean;
-  /** Between two steps. Throws when it is aborted. */
+  /** Between two steps: as long as the last one took, so that half of the database's time is for others. Throws the signal's reason. */
   pause(): Promise<void>;
+}
+
+const TURN_MS = 5_000;
+const PAUSE_MS_MIN = 5, PAUSE_MS_MAX = 1_000;
+
+export function openTurn(signal: AbortSignal): Turn {
+  const startedAt = systemClock.now();
+  let stepAt = startedAt;
+  return {
+    isOver: () => systemClock.now() - startedAt >= TURN_MS,
+    async pause() {
+      const tookMs = systemClock.now() - stepAt;
+      await sleep(Math.min(PAUSE_MS_MAX, Math.max(PAUSE_MS_MIN, tookMs)), signal);
+      stepAt = systemClock.now();
+    },
+  };
 }
 
 /** DATETIME begins with the year 1000. */

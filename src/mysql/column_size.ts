@@ -85,22 +85,16 @@ export function fitted(
 
 /** So many characters or bytes of each column that an index of all of them is possible; undefined: all of it. */
 export function indexPrefixes(types: readonly ColumnType[]): (number | undefined)[] {
-  const unit = (type: ColumnType) => type.family === "binary" ? 1 : BYTES_PER_CHARACTER;
-  const whole = types.map((type) => isCounted(type) ? valueBytes(type) : FIXED[type.name] ?? 20);
-  const isLong = (i: number) => ["text", "binary", "json"].includes(types[i].family);
-  const bytes = types.map((type, i) => Number.isFinite(valueBytes(type)) ? whole[i] : KEY_BYTES_MAX);
-  for (let over = sum(bytes) - KEY_BYTES_MAX; over > 0; over = sum(bytes) - KEY_BYTES_MAX) {
-    // The longest gives way, down to where the next one is as long.
-    const most = Math.max(...bytes.filter((_, i) => isLong(i)));
-    const at = bytes.findIndex((it, i) => isLong(i) && it === most);
-    const second = Math.max(0, ...bytes.filter((_, i) => i !== at && isLong(i)));
-    const less = second < most ? Math.min(over, most - second) : Math.ceil(over / 2);
-    bytes[at] = Math.floor((most - less) / unit(types[at])) * unit(types[at]);
-  }
-  return types.map((type, i) => {
-    if (!isLong(i) || bytes[i] >= valueBytes(type)) return undefined;
-    return bytes[i] / unit(type);
+  const bytes = types.map(valueBytes);
+  const long = types.flatMap(({ family }, i) => family === "text" || family === "binary" ? [i] : []);
+  let left = KEY_BYTES_MAX - bytes.reduce((sum, it, i) => long.includes(i) ? sum : sum + it, 0);
+  // The shortest first: what one does not need, the longer ones may have.
+  const prefixes = types.map((): number | undefined => undefined);
+  long.sort((a, b) => bytes[a] - bytes[b]).forEach((at, i) => {
+    const share = left / (long.length - i);
+    const unit = types[at].family === "text" ? BYTES_PER_CHARACTER : 1;
+    if (bytes[at] > share) prefixes[at] = Math.floor(share / unit);
+    left -= Math.min(bytes[at], Math.floor(share / unit) * unit);
   });
+  return prefixes;
 }
-
-const sum = (numbers: readonly number[]) => numbers.reduce((total, it) => total + it, 0);

@@ -174,7 +174,13 @@ function sumUpSql({ table, time, series, numbers }: Summary, complete: boolean):
   const keys = series.map(({ name, isText }) => `COALESCE(${quote(name)}, ${isText ? "''" : "0"})`);
   const columns = numbers.map(({ name }) => ({
     names: (["min", "mean", "max", "count"] as const).map((it) => quote(hourlyColumn(name, it))),
-    values: ["MIN", "AVG", "MAX", "COUNT"].map((it) => `${it}(${quote(name)})`),
+    // The mean of exact numbers would have four digits more than they have.
+    values: [
+      `MIN(${quote(name)})`,
+      `AVG(${quote(name)} + 0e0)`,
+      `MAX(${quote(name)})`,
+      `COUNT(${quote(name)})`,
+    ],
     counted: `COUNT(${quote(name)})`,
   }));
   const names = [

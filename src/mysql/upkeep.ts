@@ -7,13 +7,12 @@
  * where the database says that this one ended.
  */
 import type { KeptTable, Maintained, Maintenance } from "../contracts.ts";
-import { sleep, systemClock } from "../clock.ts";
 import { BackOffError, messageOf, SluiceError, StallError } from "../errors.ts";
 import type { ConnectionPool } from "../pool/mod.ts";
 import { classify, errnoOf, type Flavour } from "./classify.ts";
 import { CommandTimeoutError, type MysqlConnection } from "./connect.ts";
 import { quote } from "./identifier.ts";
-import { lookAfter, type Turn } from "../upkeep.ts";
+import { lookAfter, openTurn, type Turn } from "../upkeep.ts";
 import { openHourly } from "./hourly.ts";
 import { factOf, isIndexed, type TableFacts, tableFacts } from "./table_facts.ts";
 import { removeOldRows } from "./retention.ts";
@@ -35,9 +34,6 @@ export interface Upkeep extends KeptTable, Turn {
   step<T>(action: (connection: MysqlConnection) => Promise<T>): Promise<T>;
 }
 
-/** A table has so long at a time. */
-const TURN_MS = 5_000;
-const PAUSE_MS = 50;
 const RETRIES_MAX = 3;
 /** Sums over an hour and deletes without an index may take long; nobody waits for them. */
 export const STEP_TIMEOUT_MS = 10 * 60_000;
@@ -75,7 +71,7 @@ async function maintain(
   step: Upkeep["step"],
 ): Promise<Maintained> {
   const { table, design, nowMs, hours } = task;
-  const endAt = systemClock.now() + TURN_MS;
+  const turn = openTurn(signal);
   const { facts, serverMs } = await step(async (connection) => {
     const [{ now }] = await connection.query("SELECT UTC_TIMESTAMP(3) AS now");
     const serverMs = Date.parse(`${String(now).replace(" ", "T")}Z`);
@@ -89,8 +85,7 @@ async function maintain(
   }
   const upkeep: Upkeep = {
     ...{ table, design, facts, time, nowMs, createTables, step },
-    isOver: () => systemClock.now() >= endAt,
-    pause: () => sleep(PAUSE_MS, signal),
+    ...turn,
   };
   const advice = isIndexed(facts, time)
     ? null

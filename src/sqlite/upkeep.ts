@@ -2,13 +2,12 @@
  * Looks after one table of the embedded database: sums up its finished hours, then removes its old rows. Each statement
  * is short and a transaction of its own, so that rows are written in between.
  */
-import { sleep, systemClock } from "../clock.ts";
 import { parseColumnType } from "../column_type.ts";
 import type { Maintained, Maintenance } from "../contracts.ts";
 import { StallError } from "../errors.ts";
 import { HOUR_COLUMN, hourlyColumn, hourlyTable, hourOf, hourText, STATISTICS } from "../hourly.ts";
 import type { SqlValue } from "../message.ts";
-import { type HourlyStore, lookAfter } from "../upkeep.ts";
+import { type HourlyStore, lookAfter, openTurn } from "../upkeep.ts";
 import { quote } from "./ddl.ts";
 
 /** Runs one statement: its rows, or how many it has changed. */
@@ -21,9 +20,6 @@ export interface SqlResult {
 
 /** Rows of one delete. */
 const DELETE_MAX = 500;
-/** A table has so long at a time. */
-const TURN_MS = 5_000;
-const PAUSE_MS = 10;
 
 interface Column {
   readonly name: string;
@@ -43,8 +39,7 @@ export async function maintainTable(
   if (!find(columns, time)) {
     throw stalled(table, `table ${table} has no column ${time}, by which its rows grow old`);
   }
-  const endAt = systemClock.now() + TURN_MS;
-  const turn = { isOver: () => systemClock.now() >= endAt, pause: () => sleep(PAUSE_MS, signal) };
+  const turn = openTurn(signal);
   const hourly = task.design.hourly ? await openHourly(task, time, columns, run, createTables) : undefined;
   const sql = `DELETE FROM ${quote(table)} WHERE rowid IN (SELECT rowid FROM ${quote(table)} ` +
     `WHERE ${quote(time)} < ? LIMIT ${DELETE_MAX})`;

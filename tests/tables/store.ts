@@ -128,6 +128,8 @@ function openSqlite(path: string, options?: SinkOptions): Store {
 export class Writer {
   readonly router: Router;
   readonly dead: (Omit<DeadLetter, "payload"> & { readonly payload: string })[] = [];
+  /** Told of what a settle would write down. */
+  onMemory: (key: string, value: string | null) => void = () => {};
   readonly #sink: Sink;
   readonly #spool = crypto.randomUUID();
   readonly #positions = new Map<string, number>();
@@ -185,7 +187,7 @@ export class Writer {
       },
     }, new AbortController().signal);
     this.#positions.set(lane, last);
-    this.router.remember(decoded, refused);
+    for (const [key, value] of this.router.remember(decoded, refused)) this.onMemory(key, value);
     return written.rows;
   }
 
