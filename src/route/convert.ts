@@ -7,6 +7,7 @@
 import type { ColumnType } from "../column_type.ts";
 import type { SqlValue } from "../message.ts";
 import { parseNumber } from "../decode/number.ts";
+import { fitDecimal } from "./decimal.ts";
 import { plainTime } from "./time.ts";
 import { shown, UnfitError } from "./unfit_error.ts";
 
@@ -46,9 +47,9 @@ export function convert(value: unknown, type: ColumnType): SqlValue {
         ? toBoolean(value)
         : toInteger(value, type);
     case "float":
-      return toFloat(value);
+      return toFloat(value, type);
     case "decimal":
-      return toDecimal(value);
+      return toDecimal(value, type);
     case "text":
       return toText(value, type);
     case "binary":
@@ -122,14 +123,19 @@ function toInteger(value: unknown, type: ColumnType): SqlValue {
   return Number.isSafeInteger(Number(big)) ? Number(big) : big;
 }
 
-function toFloat(value: unknown): SqlValue {
-  const number = numberOf(value, "a number");
-  return typeof number === "number" ? number : Number(number);
+const FLOAT_MAX = 3.4028234663852886e38;
+
+function toFloat(value: unknown, type: ColumnType): SqlValue {
+  const number = Number(numberOf(value, "a number"));
+  if (type.name === "float" && Math.abs(number) > FLOAT_MAX || type.unsigned && number < 0) {
+    throw new UnfitError(`${number} is outside of ${type.sql.toLowerCase()}`);
+  }
+  return number;
 }
 
-function toDecimal(value: unknown): SqlValue {
+function toDecimal(value: unknown, type: ColumnType): SqlValue {
   const number = numberOf(value, "a number");
-  return typeof number === "number" && !Number.isInteger(number) ? String(number) : digits(number);
+  return fitDecimal(digits(number), type);
 }
 
 function toText(value: unknown, type: ColumnType): SqlValue {

@@ -92,11 +92,11 @@ export function addColumnSql(shape: Shape, column: RowColumn, rows: readonly Row
   return `ALTER TABLE ${quote(shape.table)} ADD COLUMN ${quote(column.name)} ${type}`;
 }
 
-/** The first value of a column. */
+/** The first value of a column, but where all are whole numbers the first of the large ones. */
 function sampleOf({ table }: Shape, rows: readonly Row[], name: string): SqlValue | undefined {
-  for (const { shape, values } of rows) {
-    if (shape.table !== table) continue;
-    const value = values[shape.columns.findIndex((it) => it.name === name)];
-    if (value !== null && value !== undefined) return value;
-  }
+  const values = rows.filter(({ shape }) => shape.table === table)
+    .map(({ shape, values }) => values[shape.columns.findIndex((it) => it.name === name)])
+    .filter((it) => it !== null && it !== undefined);
+  const areWhole = values.every((it) => typeof it === "bigint" || Number.isInteger(it));
+  return areWhole ? values.find((it) => typeof it === "bigint") ?? values[0] : values[0];
 }

@@ -33,9 +33,15 @@ const INTEGER_MAX = 2n ** 63n - 1n, INTEGER_MIN = -(2n ** 63n);
 /** SQLITE_MISMATCH. */
 const MISMATCH = 20;
 
-/** What SQLite binds without altering it: its INTEGER has 64 bits, what is larger goes as its digits. */
-function bound(value: SqlValue): null | number | bigint | string | Uint8Array {
-  if (typeof value === "boolean") return Number(value);
+/**
+ * What SQLite binds without altering it. Its INTEGER has 64 bits: what is larger goes as its digits. The driver binds
+ * every number as a double, which a column of texts would write with its own digits. `type`: of the column, in capitals.
+ */
+function bound(value: SqlValue, type = ""): null | number | bigint | string | Uint8Array {
+  if (typeof value === "boolean") return BigInt(value);
+  if (typeof value === "number") {
+    return Number.isSafeInteger(value) ? BigInt(value) : /CHAR|TEXT|CLOB/.test(type) ? String(value) : value;
+  }
   return typeof value === "bigint" && (value > INTEGER_MAX || value < INTEGER_MIN) ? value.toString() : value;
 }
 
@@ -53,7 +59,7 @@ class Embedded {
     this.#createTables = createTables;
     this.#addColumns = addColumns;
     this.#db = new DatabaseSync(path);
-    this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000");
+    this.#db.exec("PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL");
     this.#db.exec(LEDGER_SQL);
   }
 
@@ -73,7 +79,7 @@ class Embedded {
     for (const row of rows) {
       if (refused.has(row.sequence)) continue;
       const columns = this.#table(row, rows);
-      const reason = misfit(row, columns) ?? this.#insertOne(row);
+      const reason = misfit(row, columns) ?? this.#insertOne(row, columns);
       if (reason) {
         refused.set(row.sequence, { sequence: row.sequence, reason: reason.reason, errno: reason.errno });
       }
@@ -81,7 +87,10 @@ class Embedded {
     return [...refused.values()];
   }
 
-  #insertOne({ shape, values }: Row): { reason: string; errno: number } | null {
+  #insertOne(
+    { shape, values }: Row,
+    columns: ReadonlyMap<string, string>,
+  ): { reason: string; errno: number } | null {
     const names = shape.columns.map((it) => quote(it.name));
     const conflict = shape.onDuplicateKey === "ignore"
       ? " ON CONFLICT DO NOTHING"
@@ -94,7 +103,8 @@ class Embedded {
       names.map(() => "?").join(",")
     })${conflict}`;
     try {
-      this.#statement(sql).run(...values.map(bound));
+      const typed = values.map((it, i) => bound(it, columns.get(shape.columns[i].name.toLowerCase())));
+      this.#statement(sql).run(...typed);
       return null;
     } catch (error) {
       const { errcode, message } = error as { errcode?: number; message: string };
@@ -118,9 +128,12 @@ class Embedded {
   run(sql: string, values: readonly SqlValue[]): SqlResult {
     const statement = this.#db.prepare(sql);
     if (/^\s*SELECT/.test(sql)) {
-      return { rows: statement.all(...values.map(bound)) as unknown as SqlResult["rows"], changes: 0 };
+      return {
+        rows: statement.all(...values.map((it) => bound(it))) as unknown as SqlResult["rows"],
+        changes: 0,
+      };
     }
-    return { rows: [], changes: Number(statement.run(...values.map(bound)).changes) };
+    return { rows: [], changes: Number(statement.run(...values.map((it) => bound(it))).changes) };
   }
 
   /** The columns of the row's table, which is made or widened where that is allowed. */

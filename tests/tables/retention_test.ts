@@ -287,7 +287,7 @@ withEachStore("what stands in the way of a table is said and holds up nobody", a
 
 withEachStore(
   "two gateways that look after one table do not disturb each other",
-  async (_t, server, kind) => {
+  async (_t, server) => {
     const clock = new SetClock(START);
     await using store = await server.open({ clock });
     const writer = new Writer(store.sink, [route()]);
