@@ -113,11 +113,11 @@ class CompiledRouter implements Router {
     const target = this.#topic(topic).targets.find((it) => it.id === delivery.route);
     if (!target) throw new Error(`the route "${delivery.route}" is no longer in the configuration`);
     const { plan, design, memory, filters, levels, table, tableName } = target;
-    if (target.lane !== tableName) {
-      // A lane of that name says that there is such a table already.
-      if (lane !== tableName) throw new Error(this.#tables.refusal(table, tableName));
-      this.#tables.add(table, tableName);
+    // A lane of that name says that there is such a table already.
+    if (target.lane !== tableName && lane !== tableName) {
+      throw new Error(this.#tables.refusal(table, tableName));
     }
+    this.#tables.confirm(table, tableName);
     if (plan.skipRetained && delivery.retain) return [];
     const payload = plan.decode(delivery.payload, { topic, memory });
     const shape = plan.shapeOf(tableName, design);

@@ -18,6 +18,7 @@ export class Tables {
   readonly #max: number;
   readonly #onFull: OnTablesFull;
   readonly #byTemplate = new Map<string, Set<string>>();
+  readonly #confirmed = new Set<string>();
 
   constructor(memories: RouteMemories, max: number = TABLES_MAX, onFull: OnTablesFull = () => {}) {
     this.#memories = memories;
@@ -38,12 +39,22 @@ export class Tables {
       this.#onFull(template, this.refusal(template, table));
       return template.slice(0, NAME_LENGTH_MAX);
     }
-    this.add(template, table);
+    this.#add(template, table);
     return table;
   }
 
-  /** A table that there is, whatever the limit says. */
-  add(template: string, table: string): void {
+  /**
+   * A table that there is, whatever the limit says. It is written down with the first batch for it, too: what was noted
+   * with another table's batch would be forgotten if that one was not settled before a crash.
+   */
+  confirm(template: string, table: string): void {
+    if (!template.includes("{") || this.#confirmed.has(table)) return;
+    this.#confirmed.add(table);
+    this.#of(template).add(table);
+    this.#memories.noteTable(template, table);
+  }
+
+  #add(template: string, table: string): void {
     const tables = this.#of(template);
     if (tables.has(table)) return;
     tables.add(table);

@@ -42,13 +42,7 @@ export class Surroundings implements AsyncDisposable {
     const dir = await Deno.makeTempDir({ prefix: "sluice-disk-" });
     const mounted = await succeeds("mount", ["-t", "tmpfs", "-o", `size=${DISK}`, "none", dir]);
     if (!mounted) await Deno.remove(dir);
-    const library = LIBRARIES.find((path) => {
-      try {
-        return Deno.statSync(path).isFile;
-      } catch {
-        return false;
-      }
-    });
+    const library = findFaketime();
     if (!library) return new Surroundings(mounted ? dir : undefined, undefined);
     const file = await Deno.makeTempFile({ prefix: "sluice-clock-" });
     await Deno.writeTextFile(file, "+0");
@@ -86,6 +80,17 @@ export class Surroundings implements AsyncDisposable {
     }
     if (this.#clockFile) await Deno.remove(this.#clockFile).catch(() => {});
   }
+}
+
+/** Path of the library that sets a process's clock, or undefined where it is not installed. */
+export function findFaketime(): string | undefined {
+  return LIBRARIES.find((path) => {
+    try {
+      return Deno.statSync(path).isFile;
+    } catch {
+      return false;
+    }
+  });
 }
 
 async function succeeds(command: string, args: string[]): Promise<boolean> {

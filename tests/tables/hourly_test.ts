@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { StallError } from "../../src/errors.ts";
+import { expandPreset } from "../../src/route/mod.ts";
 import type { RouteOptions } from "../../src/route/options.ts";
 import { SetClock, type Store, withEachStore, Writer } from "./store.ts";
 
@@ -41,7 +42,7 @@ async function summary(store: Store, table = "climate", column = "t", by = ["roo
 
 withEachStore(
   "an hour that is over has minimum, mean, maximum and count of each number, by series",
-  async (t, server, kind) => {
+  async (t, server) => {
     await using store = await server.open();
     const writer = new Writer(store.sink, [route()]);
     await t.step("of a wide table, by the placeholders of its topic", async () => {
@@ -67,6 +68,13 @@ withEachStore(
       await new Writer(store.sink, [route()]).maintain(START + 6 * HOUR);
       assert.deepEqual(await summary(store), before);
     });
+  },
+);
+
+withEachStore(
+  "hours of every layout are summed up by what tells its series apart",
+  async (t, server, kind) => {
+    await using store = await server.open();
     await t.step("of a narrow table and of a preset, by device and name", async () => {
       const narrow = route({
         table: "narrow",
@@ -79,7 +87,6 @@ withEachStore(
         },
       });
       const routes: RouteOptions[] = [narrow, { preset: "zigbee2mqtt", hourly: true }];
-      const { expandPreset } = await import("../../src/route/mod.ts");
       const both = new Writer(store.sink, routes.flatMap(expandPreset));
       await both.write("home/a", [{ a: 1, b: 2 }, { a: 3 }], START);
       await both.write("zigbee2mqtt/lamp", { power: 5, state: "ON", deep: { x: 1 } }, START);
