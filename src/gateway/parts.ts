@@ -61,7 +61,7 @@ export function routerOf(
   for (const { key } of faults?.current ?? []) if (key.startsWith(ofTables)) faults!.end(key);
   const onTablesFull = (template: string, sentence: string) =>
     faults?.begin(`${ofTables}${template}`, sentence, {
-      hint: "what needs further ones becomes dead letters: `sluice dead list` shows them",
+      hint: "use one table with a column for what differs; `sluice dead list` shows what was refused",
     });
   return createRouter({ routes, gateway: name, memory, onTablesFull });
 }

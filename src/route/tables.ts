@@ -36,7 +36,10 @@ export class Tables {
     if (!template.includes("{")) return table;
     const tables = this.#of(template);
     if (!tables.has(table) && tables.size >= this.#max) {
-      this.#onFull(template, this.refusal(template, table));
+      this.#onFull(
+        template,
+        `"${template}" has made ${this.#max} tables, which is the limit: messages for further ones are dead letters`,
+      );
       return template.slice(0, NAME_LENGTH_MAX);
     }
     this.#add(template, table);

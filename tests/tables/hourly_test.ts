@@ -73,7 +73,7 @@ withEachStore(
 
 withEachStore(
   "hours of every layout are summed up by what tells its series apart",
-  async (t, server, kind) => {
+  async (t, server) => {
     await using store = await server.open();
     await t.step("of a narrow table and of a preset, by device and name", async () => {
       const narrow = route({
@@ -119,6 +119,13 @@ withEachStore(
       assert.deepEqual(await summary(store, "by_site", "n", ["site"]), ["0 x1: 1 1 1 1", "0 x2: 2 2 2 2"]);
       assert.equal((await summary(store, "all_in_one", "n", []))[0].slice(0, 10), "0 : 1 1.66");
     });
+  },
+);
+
+withEachStore(
+  "hours are those of the row's time, and least and greatest keep their digits",
+  async (t, server, kind) => {
+    await using store = await server.open();
     await t.step("by a time of the payload's, and a placeholder in the table's name", async () => {
       const columns = { at: { value: "$.at", time: "epoch_ms" as const }, n: "$.n" };
       const writer = new Writer(store.sink, [route({ table: "of_{room}", columns, hourly: true })]);
