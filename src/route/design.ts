@@ -122,7 +122,7 @@ export interface DesignProblem {
 /** As a configuration writes it, before its durations are read. */
 type RouteText = RouteOptions & { readonly retention?: unknown };
 
-const NO_TIME = `needs a column with the time that goes by: one with "@received", or one with a "time"`;
+const NO_TIME = `needs a column with a row's time: one with "@received", or one with a "time"`;
 
 /** What is wrong with `retention` and `hourly` of a route that is good otherwise. */
 export function designProblems(route: RouteText, layout: Layout): DesignProblem[] {
