@@ -67,9 +67,8 @@ export class Upkeep {
       const outcome = await this.#maintain(kept, signal);
       outcomes.add(outcome);
       if (outcome === "failed") faulty.add(kept.table);
-      else faults.end(faultKey(kept.table));
     }
-    // A table that is not looked after any more is no one's fault.
+    // Also that of a table that is not looked after any more.
     for (const table of this.#faulty) if (!faulty.has(table)) faults.end(faultKey(table));
     this.#faulty = faulty;
     return outcomes;
