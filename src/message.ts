@@ -116,6 +116,8 @@ export interface TableDesign {
   readonly retentionMs: number | undefined;
   /** Whether `<table>_hourly` is kept. */
   readonly hourly: boolean;
+  /** One of many that a name with placeholders stands for: each should take little room. */
+  readonly isOneOfMany: boolean;
 }
 
 /** What all rows of one route to one table have in common; rows share the object, so that they can be grouped by identity. */

@@ -12,6 +12,7 @@ export function designOf({ columns, key, design }: Shape): TableDesign {
     time: columns.find((it) => it.role === "received")?.name,
     retentionMs: undefined,
     hourly: false,
+    isOneOfMany: false,
   };
 }
 

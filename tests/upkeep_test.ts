@@ -39,7 +39,7 @@ class FakeStore implements KeptStore {
 }
 
 const design: TableDesign = {
-  ...{ columns: [], key: [], series: [], time: "ts", hourly: true },
+  ...{ columns: [], key: [], series: [], time: "ts", hourly: true, isOneOfMany: false },
   retentionMs: 10 * MS_PER_HOUR,
 };
 

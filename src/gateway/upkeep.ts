@@ -36,7 +36,7 @@ export class Upkeep {
   readonly #parts: UpkeepParts;
   /** What was advised once. */
   readonly #advised = new Set<string>();
-  #faulty = new Set<string>();
+  readonly #faulty = new Set<string>();
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
@@ -44,34 +44,33 @@ export class Upkeep {
 
   /** Runs until `signal` is aborted; rejects with its reason only. One call at a time. */
   async run(signal: AbortSignal): Promise<void> {
-    const { availability, clock } = this.#parts;
+    const { availability, clock, parts } = this.#parts;
     while (true) {
       await availability.reached(signal);
-      const outcomes = await this.#round(signal);
-      const waitMs = outcomes.has("more")
-        ? PAUSE_MS
-        : outcomes.has("failed")
-        ? Math.min(RETRY_MS, this.#untilNextMs())
-        : this.#untilNextMs();
-      await sleep(waitMs, signal, clock);
+      const { router, sink } = parts();
+      const tables = sink.maintain ? router.kept : [];
+      // Those that are not looked after any more are no fault any more.
+      for (const table of this.#faulty) {
+        if (!tables.some((it) => it.table === table)) this.#ended(table);
+      }
+      let failed = false;
+      for (let left = tables; left.length > 0;) {
+        const more: KeptTable[] = [];
+        for (const kept of left) {
+          const outcome = await this.#maintain(kept, signal);
+          if (outcome === "more") more.push(kept);
+          failed ||= outcome === "failed";
+        }
+        left = more;
+        if (left.length > 0) await sleep(PAUSE_MS, signal, clock);
+      }
+      await sleep(failed ? Math.min(RETRY_MS, this.#untilNextMs()) : this.#untilNextMs(), signal, clock);
     }
   }
 
-  /** One turn for each table. */
-  async #round(signal: AbortSignal): Promise<Set<Outcome>> {
-    const { faults, parts } = this.#parts;
-    const { router, sink } = parts();
-    const outcomes = new Set<Outcome>();
-    const faulty = new Set<string>();
-    for (const kept of sink.maintain ? router.kept : []) {
-      const outcome = await this.#maintain(kept, signal);
-      outcomes.add(outcome);
-      if (outcome === "failed") faulty.add(kept.table);
-    }
-    // Also that of a table that is not looked after any more.
-    for (const table of this.#faulty) if (!faulty.has(table)) faults.end(faultKey(table));
-    this.#faulty = faulty;
-    return outcomes;
+  #ended(table: string): void {
+    this.#faulty.delete(table);
+    this.#parts.faults.end(faultKey(table));
   }
 
   async #maintain(kept: KeptTable, signal: AbortSignal): Promise<Outcome> {
@@ -87,12 +86,14 @@ export class Upkeep {
         this.#advised.add(done.advice);
         faults.note(done.advice);
       }
+      if (this.#faulty.has(table)) this.#ended(table);
       return done.more ? "more" : "done";
     } catch (error) {
       signal.throwIfAborted();
       // That the database is away is told by those who need it.
       if (!(error instanceof BackOffError)) {
         const hint = error instanceof SluiceError ? error.hint : undefined;
+        this.#faulty.add(table);
         faults.begin(faultKey(table), messageOf(error), { hint });
       }
       return "failed";

@@ -129,7 +129,7 @@ export function createTableSql(
   }));
   const id = ownId({ key, columns });
   const time = wanted.find(({ column, type }) => column.name === design.time && isTime(type));
-  const partitioned = isPartitioned(design, id, time);
+  const partitioned = isPartitioned(design, time);
   const primary = id === undefined ? key : partitioned ? [id, design.time!] : [id];
   const lines = [
     ...(id === undefined ? [] : [`${quote(id)} BIGINT UNSIGNED NOT NULL AUTO_INCREMENT`]),
@@ -138,8 +138,7 @@ export function createTableSql(
     ...indexes(key, series.map((name) => wanted.find(({ column }) => column.name === name)!), time),
   ];
   const partitions = partitioned
-    ? partitionBySql(design.time!, {
-      retentionMs: design.retentionMs!,
+    ? partitionBySql(design.time!, { ...design, retentionMs: design.retentionMs! }, {
       nowMs,
       oldestMs: oldestOf(rows ?? [], design.time!) ?? nowMs,
     })
@@ -151,13 +150,10 @@ export function createTableSql(
 
 const isTime = ({ family }: ColumnType) => family === "datetime" || family === "date";
 
-/** A key of the user's own would have to contain the time; a time that is missing would lie in the oldest partition. */
-function isPartitioned(
-  { retentionMs }: TableDesign,
-  id: string | undefined,
-  time: Wanted | undefined,
-): boolean {
-  return retentionMs !== undefined && isWorthPartitions(retentionMs) && id !== undefined &&
+/** Every key must contain the time by which rows are divided; one that is missing would lie in the oldest partition. */
+function isPartitioned({ retentionMs, key }: TableDesign, time: Wanted | undefined): boolean {
+  return retentionMs !== undefined && isWorthPartitions(retentionMs) &&
+    (key.length === 0 || time !== undefined && key.includes(time.column.name)) &&
     time?.column.role === "received" && time.required && time.type.name !== "timestamp";
 }
 

@@ -2,7 +2,8 @@
  * Partitions by time of tables that the gateway makes: which there are to be, and as SQL. Pure.
  *
  * A partition is called `sluice_` and the first day that it holds, and spans a day or, for long retentions, a week, a
- * month, a quarter or a year, so that there are never more than about a hundred. Before the next midnights wait some
+ * month, a quarter or a year, so that there are never more than about a hundred; of a table that is one of many, not more
+ * than about twenty, since each partition is a file of its own. Before the next midnights wait some
  * empty ones; what comes later still, because a clock is wrong or nobody made new ones, goes to `sluice_later`, and
  * what is older than all of them to the oldest: no row is ever refused for its time. Days begin at midnight UTC.
  */
@@ -13,7 +14,7 @@ const NAME = /^sluice_(\d{8}|later)$/;
 
 const DAY_MS = 86_400_000;
 /** Not more partitions than this within the retention. */
-const PARTITIONS_MAX = 92;
+const PARTITIONS_MAX = 92, PARTITIONS_MAX_OF_MANY = 14;
 /** Empty ones beyond the one that is written to. */
 const AHEAD = 3;
 
@@ -31,9 +32,16 @@ const STEPS: readonly Step[] = [
   { name: "year", msMax: 366 * DAY_MS },
 ];
 
-/** What one partition spans for rows that are kept for so long. */
-export function stepFor(retentionMs: number): Step {
-  return STEPS.find(({ msMax }) => retentionMs / msMax <= PARTITIONS_MAX) ?? STEPS.at(-1)!;
+/** For how long rows are kept, and in how many tables. */
+export interface Keeping {
+  readonly retentionMs: number;
+  readonly isOneOfMany: boolean;
+}
+
+/** What one partition spans. */
+export function stepFor({ retentionMs, isOneOfMany }: Keeping): Step {
+  const most = isOneOfMany ? PARTITIONS_MAX_OF_MANY : PARTITIONS_MAX;
+  return STEPS.find(({ msMax }) => retentionMs / msMax <= most) ?? STEPS.at(-1)!;
 }
 
 /** Shorter retentions are a matter of deletes. */
@@ -83,10 +91,11 @@ const partitionSql = (name: string, bound: string) => `PARTITION ${quote(name)} 
 /** The end of `CREATE TABLE`. `oldestMs`: the oldest row that is to go into it. */
 export function partitionBySql(
   time: string,
-  { retentionMs, nowMs, oldestMs }: { retentionMs: number; nowMs: number; oldestMs: number },
+  keeping: Keeping,
+  { nowMs, oldestMs }: { nowMs: number; oldestMs: number },
 ): string {
-  const step = stepFor(retentionMs);
-  const from = startOf(step, Math.max(nowMs - retentionMs, Math.min(nowMs, oldestMs)));
+  const step = stepFor(keeping);
+  const from = startOf(step, Math.max(nowMs - keeping.retentionMs, Math.min(nowMs, oldestMs)));
   return `\nPARTITION BY RANGE COLUMNS(${quote(time)}) (\n  ${
     partitionsFrom(from, step, nowMs).join(",\n  ")
   }\n)`;
@@ -96,13 +105,14 @@ export function partitionBySql(
 export function addPartitionsSql(
   table: string,
   partitions: readonly Partition[],
-  { retentionMs, nowMs }: { retentionMs: number; nowMs: number },
+  keeping: Keeping,
+  nowMs: number,
 ): string | undefined {
-  const step = stepFor(retentionMs);
+  const step = stepFor(keeping);
   const end = Math.max(...partitions.map(({ boundMs }) => boundMs === Infinity ? -Infinity : boundMs));
   if (end >= startOf(step, nowMs, AHEAD)) return undefined;
   // After a long pause the first one spans all of it, rather than hundreds that are to be dropped at once.
-  const from = Math.max(end, startOf(step, nowMs - retentionMs));
+  const from = Math.max(end, startOf(step, nowMs - keeping.retentionMs));
   const made = partitionsFrom(from, step, nowMs).join(", ");
   return `ALTER TABLE ${quote(table)} REORGANIZE PARTITION ${quote(LATER)} INTO (${made})`;
 }

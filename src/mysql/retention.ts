@@ -6,6 +6,7 @@
  * when its partition has gone is stored in the oldest that there is, and deleted when it is older by that span.
  */
 import { messageOf, StallError } from "../errors.ts";
+import type { TableDesign } from "../message.ts";
 import { errnoOf } from "./classify.ts";
 import type { MysqlConnection } from "./connect.ts";
 import { quote } from "./identifier.ts";
@@ -31,8 +32,10 @@ export async function removeOldRows(upkeep: Upkeep, cutoffMs: number): Promise<b
   const partitions = ownPartitions(facts.partitions, time);
   if (!partitions) return await deleteBefore(upkeep, cutoffMs);
   await rearrange(upkeep, partitions, cutoffMs, RACES_MAX);
-  return await deleteBefore(upkeep, cutoffMs - stepFor(design.retentionMs!).msMax);
+  return await deleteBefore(upkeep, cutoffMs - stepFor(keepingOf(design)).msMax);
 }
+
+const keepingOf = ({ retentionMs, isOneOfMany }: TableDesign) => ({ retentionMs: retentionMs!, isOneOfMany });
 
 /** `races`: how often it begins anew because somebody else was faster. */
 async function rearrange(
@@ -43,7 +46,7 @@ async function rearrange(
 ): Promise<void> {
   const { table, time, nowMs, design, step } = upkeep;
   const statements = [
-    addPartitionsSql(table, partitions, { retentionMs: design.retentionMs!, nowMs }),
+    addPartitionsSql(table, partitions, keepingOf(design), nowMs),
     dropPartitionsSql(table, partitions, cutoffMs),
   ];
   try {

@@ -32,6 +32,7 @@ export function compileDesign(
     time: timeOf(layout.columns),
     retentionMs,
     hourly: hourly !== false,
+    isOneOfMany: route.table?.includes("{") ?? false,
   };
 }
 
@@ -62,6 +63,7 @@ export function mergeDesigns(designs: readonly TableDesign[]): TableDesign {
     // Nothing that a route wants to keep is removed for another's sake.
     retentionMs: ages.includes(undefined) ? undefined : Math.max(...ages as number[]),
     hourly: designs.some((it) => it.hourly),
+    isOneOfMany: designs.some((it) => it.isOneOfMany),
   };
 }
 

@@ -108,7 +108,7 @@ export function compileRoutes(routes: readonly RouteOptions[], memories: RouteMe
     counts.set(base, count);
     const id = count === 1 ? base : `${base} #${count}`;
     const pattern = parsePattern(topic!);
-    const said = JSON.stringify([pattern.names, pattern.anonymous, family, rest]);
+    const said = JSON.stringify([pattern.names, pattern.anonymous, table!.includes("{"), family, rest]);
     let plan = plans.get(said);
     if (!plan) plans.set(said, plan = new Plan(options, pattern));
     return { id, pattern, table: table!, plan, memory: memories.of(id), filters: memories.filtersOf(id) };

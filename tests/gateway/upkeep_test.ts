@@ -18,7 +18,15 @@ const DONE: Maintained = { more: false, hours: [], advice: null };
 
 const keptTable = (table: string): KeptTable => ({
   table,
-  design: { columns: [], key: [], series: [], time: "ts", retentionMs: HOUR, hourly: true },
+  design: {
+    columns: [],
+    key: [],
+    series: [],
+    time: "ts",
+    retentionMs: HOUR,
+    hourly: true,
+    isOneOfMany: false,
+  },
 });
 
 /** The loop with everything around it. */
@@ -162,12 +170,12 @@ Deno.test("a table with much to do has a turn now and then, and what it advises 
   scene.answer = ({ table }) =>
     Promise.resolve({ more: table === "a" && ++turns < 4, hours: [], advice: `${table} needs an index` });
   scene.reachable();
-  for (let round = 1; round <= 4; round++) {
-    await scene.given(2 * round);
-    if (round < 4) scene.clock.advance(1_000);
+  for (let turn = 0; turn < 4; turn++) {
+    await scene.given(2 + turn);
+    scene.clock.advance(1_000);
   }
-  scene.clock.advance(1_000);
-  await scene.given(8);
+  assert.deepEqual(scene.tasks.map((it) => it.table), ["a", "b", "a", "a", "a"]);
+  await scene.nextHour(7);
   assert.deepEqual(scene.lines, ["warn a needs an index", "warn b needs an index"]);
   await scene.stop();
 });

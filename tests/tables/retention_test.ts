@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { StallError } from "../../src/errors.ts";
 import { stepFor } from "../../src/mysql/partitions.ts";
 import type { RouteOptions } from "../../src/route/options.ts";
+import { waitFor } from "../servers/wait_for.ts";
 import { SetClock, type Store, withEachStore, Writer } from "./store.ts";
 
 const DAY = 86_400_000;
@@ -117,9 +118,11 @@ withEachStore("a retention that is changed holds for a table that is there", asy
 
 Deno.test("there are never more than about a hundred partitions, however long rows are kept", () => {
   const spans = [1, 7, 30, 90, 92, 93, 365, 730, 3_650, 36_500].map((days) => {
-    const { name, msMax } = stepFor(days * DAY);
-    assert.ok(days * DAY / msMax <= 100 || name === "year");
-    return name;
+    const steps = [false, true].map((isOneOfMany) => stepFor({ retentionMs: days * DAY, isOneOfMany }));
+    for (const [i, { name, msMax }] of steps.entries()) {
+      assert.ok(days * DAY / msMax <= [100, 20][i] || name === "year");
+    }
+    return steps[0].name;
   });
   assert.deepEqual(spans, ["day", "day", "day", "day", "day", "week", "week", "month", "quarter", "year"]);
 });
@@ -278,7 +281,10 @@ withEachStore("what stands in the way of a table is said and holds up nobody", a
     setTimeout(() => abort.abort(reason), 100);
     await assert.rejects(sweep, (error) => error === reason);
     await store.query("UNLOCK TABLES");
-    await writer.maintain(START + 60 * DAY);
+    // The statement that was cut off may still be on its way in the server.
+    await waitFor(async () => (await writer.maintain(START + 60 * DAY)).length > 0, {
+      what: "another sweep",
+    });
     assert.deepEqual(await numbers(store), []);
   });
 }, ["mariadb", "mysql"]);
@@ -296,8 +302,15 @@ withEachStore(
         Array.from({ length: 20 }, (_, n) => ({ n: day * 100 + n })),
         START + day * DAY,
       );
-      await Promise.all([store.sink, ...others].map((sink) => writer.maintain(START + day * DAY, sink)));
+      const sweeps = [store.sink, ...others].map((sink) => writer.maintain(START + day * DAY, sink));
+      for (const it of await Promise.allSettled(sweeps)) {
+        // On a busy machine one of them may have to wait for the others longer than it wants to.
+        if (it.status === "rejected") assert.match(String(it.reason), /lock wait timeout/i);
+      }
     }
+    await waitFor(async () => (await writer.maintain(START + 55 * DAY)).length > 0, {
+      what: "the last sweep",
+    });
     const [oldest] = await numbers(store);
     assert.equal(oldest, 25 * 100);
   },
