@@ -152,7 +152,8 @@ Deno.test({
     ];
     for (const [n, [later, t]] of said.entries()) {
       await surroundings.setClock((minutes += later) * 60);
-      await house.restart("SIGTERM");
+      // Not SIGTERM: under libfaketime deno itself may crash when it ends.
+      await house.restart("SIGKILL");
       await house.say("attic", { n, t });
       await house.settled();
     }
