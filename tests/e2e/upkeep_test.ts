@@ -132,7 +132,67 @@ async function stoppedInTheMiddle(start: StartDatabase): Promise<void> {
   });
 }
 
+/** How many hours with new rows the spool remembers. */
+function hoursInSpool(path: string): number {
+  using db = new DatabaseSync(path, { readOnly: true });
+  const row = db.prepare("SELECT value FROM memory WHERE key LIKE 'hours%'").get();
+  return row ? String(row.value).split(" ").length : 0;
+}
+
+async function lateRows(start: StartDatabase): Promise<void> {
+  await using broker = await startMosquitto();
+  await using database = await start();
+  const schema = await database.createDatabase();
+  const columns = {
+    at: { value: "$.at", time: "epoch_ms" },
+    room: "{room}",
+    t: { value: "$.t", type: "double" },
+  };
+  const config = {
+    ...{ broker: { url: broker.url }, database: { url: database.url(schema) } },
+    routes: [route({ columns, hourly: true })],
+  };
+  await using sluice = await Sluice.start({ config });
+  await using publisher = await openPublisher(broker.url, { qos: 1 });
+  await sluice.until("the broker to be connected", (it) => it.broker.connected);
+  let sent = 0;
+  // The middle of an hour, so that none ends in between.
+  const base = (Math.floor(Date.now() / 3_600_000) + 0.5) * 3_600_000;
+  const say = async (hoursAgo: number, t: number) => {
+    const at = base - hoursAgo * 3_600_000;
+    await publisher.publish("Home/attic/climate", JSON.stringify({ at, t }));
+    sent++;
+    await sluice.until("it to be stored", ({ totals }) => totals.stored === sent);
+  };
+  const sums = async () => {
+    if ((await database.admin(`SHOW TABLES FROM ${schema} LIKE 'climate_hourly'`)).length === 0) return "";
+    const rows = await database.admin(
+      `SELECT t_min, t_max, t_count FROM ${schema}.climate_hourly ORDER BY hour`,
+    );
+    return rows.map((it) => `${it.t_min} ${it.t_max} ${it.t_count}`).join(", ");
+  };
+  /** Killed when the batches are on disk as done, before it looks at the hours; the next one does at its start. */
+  const next = async (late: number, expected: string) => {
+    await waitFor(() => hoursInSpool(`${sluice.dir}/spool.db`) === late, {
+      what: `${late} hours in the spool`,
+    });
+    await sluice.kill();
+    await sluice.start();
+    await waitFor(async () => await sums() === expected, { what: `the hours to say ${expected}` });
+  };
+  for (const [hoursAgo, t] of [[50, 1], [50, 3], [10, 5]]) await say(hoursAgo, t);
+  await next(2, "1 3 2, 5 5 1");
+  // The devices bring what they kept while the hours after it are summed up already.
+  for (const [hoursAgo, t] of [[50, 7], [30, 9], [200, 0]]) await say(hoursAgo, t);
+  await next(3, "0 0 1, 1 7 3, 9 9 1, 5 5 1");
+}
+
 eachDatabase((flavour, start) => {
+  testWith(
+    ["mosquitto", flavour],
+    `rows that come days late end up in their hours in ${flavour}, also over kill -9`,
+    () => lateRows(start),
+  );
   testWith(
     ["mosquitto", flavour],
     `old rows of ${flavour} go and hours are summed up beside the lanes, on the only connection that there is`,
