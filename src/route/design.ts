@@ -144,6 +144,10 @@ export function designProblems(route: RouteText, layout: Layout): DesignProblem[
   const report = (message: string, ...path: (string | number)[]) =>
     problems.push({ path: ["hourly", ...path], message });
   if (time === undefined) report(`"hourly" ${NO_TIME}`);
+  const timeColumn = layout.columns.find((it) => it.name === time);
+  if (timeColumn && typeOf(timeColumn)?.family === "date") {
+    report(`"hourly" needs the time of a row: "${time}" is a date alone`);
+  }
   if (layout.onDuplicateKey === "update") {
     report(`"hourly" needs every row to stay: this route overwrites its rows`);
   }

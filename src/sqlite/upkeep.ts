@@ -43,8 +43,10 @@ export async function maintainTable(
   const hourly = task.design.hourly ? await openHourly(task, time, columns, run, createTables) : undefined;
   const sql = `DELETE FROM ${quote(table)} WHERE rowid IN (SELECT rowid FROM ${quote(table)} ` +
     `WHERE ${quote(time)} < ? LIMIT ${DELETE_MAX})`;
+  const isDate = task.design.columns.find((it) => it.name === time)?.type?.trim().toLowerCase() === "date";
   const removeBefore = async (cutoffMs: number) => {
-    const before = new Date(cutoffMs).toISOString().slice(0, 23).replace("T", " ");
+    // A date alone means all of its day, which is not too old before it is over.
+    const before = new Date(cutoffMs).toISOString().slice(0, isDate ? 10 : 23).replace("T", " ");
     while ((await run(sql, [before])).changes === DELETE_MAX) {
       if (turn.isOver()) return true;
       await turn.pause();

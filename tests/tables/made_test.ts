@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { createTableSql } from "../../src/mysql/ddl.ts";
 import { hourlyTableSql } from "../../src/mysql/hourly.ts";
-import { expandPreset, PRESET, shapesOf, validateRoute } from "../../src/route/mod.ts";
+import { expandPreset, PRESET, shapesOf } from "../../src/route/mod.ts";
 import { type ColumnOptions, PRESETS, type RouteOptions } from "../../src/route/options.ts";
 import { type Store, withEachStore, Writer } from "./store.ts";
 
@@ -338,5 +338,7 @@ Deno.test("what cannot be a table of MySQL's is refused with its reason", async 
   const long = { ts: "@received", n: "$.n", topic: "@topic", k: "@key", room: "{room}" };
   assert.match(one({ columns: long, each: "$.list", hourly: true }), /3073 bytes.*limit is 3072.*"by"/s);
   assert.equal(one({ columns: long, each: "$.list", hourly: { by: ["room"] } }), "");
-  assert.equal(validateRoute({ ...base, columns: typed, hourly: true }).length, 0);
+  const day = { ...typed, ts: { value: "@received", type: "date" } };
+  assert.match(one({ columns: day, hourly: true, retention: "90d" }), /"ts" is a date alone/);
+  assert.equal(one({ columns: typed, hourly: true, retention: "90d" }), "");
 });

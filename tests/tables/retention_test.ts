@@ -159,6 +159,17 @@ withEachStore(
       assert.match(advice!, /plain has no index that begins with ts/);
       assert.deepEqual(await numbers(store, "plain"), [-1]);
     });
+    await t.step("a date is too old when all of its day is", async () => {
+      await store.query("CREATE TABLE days (ts date, room varchar(20), n int)");
+      const columns = { ts: { value: "@received", type: "date" }, n: "$.n" };
+      const writer = new Writer(store.sink, [route({ table: "days", columns, retentionMs: 2 * DAY })]);
+      await store.query("INSERT INTO days VALUES (?, 'a', 1), (?, 'a', 2)", [
+        new Date(START - 3 * DAY).toISOString().slice(0, 10),
+        new Date(START - 2 * DAY).toISOString().slice(0, 10),
+      ]);
+      await writer.maintain(START);
+      assert.deepEqual(await numbers(store, "days"), [2]);
+    });
     if (kind === "sqlite") return;
     await t.step("partitions that are called differently are left alone", async () => {
       await store.query(`CREATE TABLE own (ts datetime(3), room varchar(20), n int, KEY (ts))
@@ -169,17 +180,6 @@ withEachStore(
       await writer.maintain(START);
       assert.deepEqual(await numbers(store, "own"), [2]);
       assert.deepEqual(await partitions(store, "own"), ["p0", "p1"]);
-    });
-    await t.step("a date is too old when all of its day is", async () => {
-      await store.query("CREATE TABLE days (ts date, room varchar(20), n int, KEY (ts))");
-      const columns = { ts: { value: "@received", type: "date" }, n: "$.n" };
-      const writer = new Writer(store.sink, [route({ table: "days", columns, retentionMs: 2 * DAY })]);
-      await store.query("INSERT INTO days VALUES (?, 'a', 1), (?, 'a', 2)", [
-        new Date(START - 3 * DAY).toISOString().slice(0, 10),
-        new Date(START - 2 * DAY).toISOString().slice(0, 10),
-      ]);
-      await writer.maintain(START);
-      assert.deepEqual(await numbers(store, "days"), [2]);
     });
   },
 );
