@@ -32,6 +32,8 @@ export interface Command {
   readonly usage: string;
   readonly summary: string;
   readonly options: Readonly<Record<string, CommandOption>>;
+  /** Further lines for its help: exit codes, shapes. */
+  readonly notes?: readonly string[];
   /** What the first positional argument can be, for completion. */
   readonly actions?: readonly string[];
   /** How many positional arguments it takes, at least and at most. */

@@ -7,7 +7,7 @@ import { formatFinding } from "../config/finding.ts";
 import { WrongConfigurationError } from "../config/load.ts";
 import { ConfigurationError, messageOf, SluiceError, UnreachableError, UsageError } from "../errors.ts";
 import type { Command, Io, ParseOptions } from "./command.ts";
-import { check } from "./check.ts";
+import { check } from "./check/mod.ts";
 import { completion } from "./completion.ts";
 import { dead } from "./dead.ts";
 import { ddl } from "./ddl.ts";
@@ -125,7 +125,7 @@ function overview(): string {
   ].join("\n");
 }
 
-function help({ name, usage, summary, options }: Command): string {
+function help({ name, usage, summary, options, notes = [] }: Command): string {
   const lines = Object.entries(options).map((
     [option, { short, value, summary }],
   ) => [`  ${short ? `-${short}, ` : "    "}--${option}${value ? ` ${value}` : ""}`, summary]);
@@ -136,6 +136,7 @@ function help({ name, usage, summary, options }: Command): string {
     `  ${summary}`,
     "",
     ...lines.map(([left, right]) => `${left.padEnd(width)}  ${right}`),
+    ...(notes.length > 0 ? ["", ...notes.map((it) => `  ${it}`)] : []),
   ].join("\n");
 }
 

@@ -72,26 +72,39 @@ export async function tryDatabase(
   } catch (cause) {
     signal.throwIfAborted();
     const errno = errnoOf(cause);
-    const hint = classify(cause, "mysql") === "auth"
-      ? `check user and password; where they do not exist yet, an administrator types: ${
-        grantSql(database, user)
-      }`
-      : "is the server running, and may this machine reach it?";
     const reason = `${messageOf(cause)}${errno ? ` (error ${errno})` : ""}`;
     throw new UnreachableError(`no log-in to the database ${database} at ${where}: ${reason}`, {
       cause,
-      hint,
+      hint: logInHint(cause, address),
     });
   }
 }
 
-function grantSql(database: string, user: string): string {
+/** What to do about a log-in that failed, with the SQL for an administrator where that is what it takes. */
+export function logInHint(error: unknown, { database, user }: { database: string; user: string }): string {
+  const { code } = (error ?? {}) as { code?: string };
   const account = `'${user.replaceAll("'", "''")}'@'%'`;
-  return [
-    `CREATE DATABASE IF NOT EXISTS ${quote(database)} CHARACTER SET utf8mb4;`,
-    `CREATE USER ${account} IDENTIFIED BY 'a password';`,
-    `GRANT ALL ON ${quote(database)}.* TO ${account};`,
-  ].join(" ");
+  const create = `CREATE DATABASE IF NOT EXISTS ${quote(database)} CHARACTER SET utf8mb4;`;
+  // In GRANT a database's name is a pattern, in which _ stands for any character.
+  const grant = `GRANT ALL ON ${quote(database.replace(/[_%]/g, "\\$&"))}.* TO ${account};`;
+  switch (errnoOf(error)) {
+    case 1049:
+      return `an administrator types:\n${create}\n${grant}`;
+    case 1044:
+      return `the user may not use this database, or there is none; an administrator types:\n${create}\n${grant}`;
+    case 3159:
+      return `the server wants TLS: "tls": {} in "database", with "ca" where its certificate is home-made`;
+  }
+  if (code === "HANDSHAKE_SSL_ERROR" || /certificate|self.signed|altname/i.test(messageOf(error))) {
+    return `the server's certificate is not trusted: "tls": { "ca": "/path/ca.pem" } names who has signed it`;
+  }
+  if (code === "AUTH_SWITCH_PLUGIN_ERROR") {
+    return `this way to log in is not known here; an administrator types:\nALTER USER ${account} IDENTIFIED BY 'a password';`;
+  }
+  return classify(error, "mysql") === "auth"
+    ? `check user and password; where they do not exist yet, an administrator types:\n${create}\n` +
+      `CREATE USER ${account} IDENTIFIED BY 'a password';\n${grant}`
+    : "is the server running, and may this machine reach it?";
 }
 
 async function trySqlite(path: string): Promise<string> {

@@ -153,7 +153,6 @@ class Reader {
   /** What only the routes themselves can know; runs on what is well-formed, so that nothing is reported twice. */
   #checkRoutes(): void {
     const routes = this.#root && findNodeAtLocation(this.#root, ["routes"]);
-    const seen = new Map<string, number>();
     const good: { readonly route: RouteOptions; readonly at: number }[] = [];
     routes?.children?.forEach((node, i) => {
       const value = valueOf(node) as RouteOptions;
@@ -163,13 +162,6 @@ class Reader {
         this.#at("error", "route", message, ["routes", i, ...path]);
       }
       if (problems?.length === 0) good.push({ route: value, at: i });
-      const key = JSON.stringify([value.topic, value.preset, value.table]);
-      const twin = seen.get(key);
-      if (twin !== undefined) {
-        const message =
-          `the same topic goes to the same table as in routes[${twin}]: each message makes two rows`;
-        this.#at("warning", "duplicate-route", message, ["routes", i]);
-      } else seen.set(key, i);
     });
     this.#checkTables(good);
   }
@@ -307,8 +299,11 @@ class Reader {
   }
 }
 
-/** Where a key's value, or the nearest one above that exists, lies in a file that was read without an error. */
-export function placeInFile(source: string, path: Path): { offset: number; length: number } {
+/**
+ * Where a key's value, or the nearest one above that exists, lies in a file that was read without an error. `found`: it
+ * is that value itself.
+ */
+export function placeInFile(source: string, path: Path): { offset: number; length: number; found: boolean } {
   const root = parseTree(source, [], { allowTrailingComma: true })!;
   for (let length = path.length; length > 0; length--) {
     const node = findNodeAtLocation(root, path.slice(0, length) as (string | number)[]);
@@ -316,10 +311,11 @@ export function placeInFile(source: string, path: Path): { offset: number; lengt
       return {
         offset: node.offset,
         length: source.slice(node.offset, node.offset + node.length).split("\n")[0].length,
+        found: length === path.length,
       };
     }
   }
-  return { offset: root.offset, length: 1 };
+  return { offset: root.offset, length: 1, found: path.length === 0 };
 }
 
 /** Undefined for a route of the wrong shape, which has been reported already. */

@@ -98,10 +98,11 @@ function brokerOptions({ broker }: Config): BrokerOptions {
   };
 }
 
-/** Tries log-in and subscriptions without disturbing the gateway's session. */
+/** Tries log-in, subscriptions and a session without disturbing the gateway's own. */
 export function probeOf(config: Config, signal: AbortSignal): Promise<ProbeResult> {
   const { filters } = routerOf(config, new Map());
-  return probe({ ...brokerOptions(config), filters }, signal);
+  const sessionExpirySec = Math.floor(config.broker.sessionExpiry / 1_000);
+  return probe({ ...brokerOptions(config), filters, sessionExpirySec }, signal);
 }
 
 /** Certificates are read at each connect, so that a renewed one is taken. */

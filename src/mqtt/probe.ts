@@ -20,6 +20,8 @@ export interface ProbeOptions extends BrokerOptions {
   readonly qos?: QoS;
   /** How long the broker may take for all subscriptions, in milliseconds. @default 10000 */
   readonly subscribeTimeoutMs?: number;
+  /** Also ask how long it would keep a session, wanting this many seconds (MQTT 5). @default undefined: do not ask */
+  readonly sessionExpirySec?: number;
   readonly clock?: Clock;
 }
 
@@ -32,6 +34,10 @@ export interface ProbeResult {
   readonly lowered: readonly LoweredFilter[];
   /** As the broker calls itself, where it says so. */
   readonly brokerVersion: string | undefined;
+  /** Messages that it has dropped since it was started, for any client; undefined: it does not say. */
+  readonly brokerDropped: number | undefined;
+  /** For how long it keeps a session; undefined: as long as it was asked to, or it was not asked. */
+  readonly sessionExpirySec: number | undefined;
   /** The log-in as the broker confirmed it, with its limits (MQTT 5). */
   readonly limits: IConnackPacket["properties"];
 }
@@ -39,15 +45,56 @@ export interface ProbeResult {
 const SUBSCRIBE_TIMEOUT_MS = 10_000;
 /** A retained message comes with the subscription or not at all. */
 const VERSION_WAIT_MS = 1_000;
+const DROPPED = "$SYS/broker/publish/messages/dropped";
+/** For the answer to a second log-in. */
+const SESSION_WAIT_MS = 3_000;
 
 /** Connects, tries the filters, and goes. Rejects only with the signal's reason. */
 export async function probe(options: ProbeOptions, signal: AbortSignal): Promise<ProbeResult> {
   signal.throwIfAborted();
   const one = new Probe(options);
+  let result: ProbeResult;
   try {
-    return await one.result(signal);
+    result = await one.result(signal);
   } finally {
     await one.close();
+  }
+  const { sessionExpirySec, version = 5 } = options;
+  if (result.error || sessionExpirySec === undefined || version !== 5) return result;
+  return { ...result, sessionExpirySec: await grantedSession(options, sessionExpirySec, signal) };
+}
+
+/**
+ * Logs in once more, now for a session, and takes it back when leaving. It subscribes to nothing: should it be cut off
+ * before it has left, the broker keeps an empty session and no messages.
+ */
+async function grantedSession(
+  options: ProbeOptions,
+  sessionExpirySec: number,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const { clock = systemClock } = options;
+  const answered = Promise.withResolvers<number | undefined>();
+  const connection = new Connection({
+    ...options,
+    clientId: `sluice-check-${crypto.randomUUID().slice(0, 8)}`,
+    cleanStart: true,
+    sessionExpirySec,
+  }, {
+    connected: ({ properties }) => answered.resolve(properties?.sessionExpiryInterval),
+    packet: () => {},
+  });
+  const ended = connection.run().then(() => undefined);
+  const over = () => sleep(SESSION_WAIT_MS, signal, clock).then(() => undefined, () => undefined);
+  try {
+    const granted = await Promise.race([answered.promise, ended, over()]);
+    connection.send({ cmd: "disconnect", reasonCode: 0, properties: { sessionExpiryInterval: 0 } });
+    // The broker closes after it has read this.
+    await Promise.race([ended, over()]);
+    signal.throwIfAborted();
+    return granted;
+  } finally {
+    await connection.close();
   }
 }
 
@@ -60,6 +107,7 @@ class Probe {
   readonly #settled = Promise.withResolvers<void>();
   readonly #versionSeen = Promise.withResolvers<void>();
   #limits: IConnackPacket["properties"];
+  #dropped: number | undefined;
 
   constructor(options: ProbeOptions) {
     const { version = 5, qos = 2, filters, clock = systemClock } = options;
@@ -112,6 +160,8 @@ class Probe {
       refused,
       lowered,
       brokerVersion: this.#watch.brokerVersion,
+      brokerDropped: this.#dropped,
+      sessionExpirySec: undefined,
       limits: this.#limits,
     };
   }
@@ -125,7 +175,10 @@ class Probe {
   }
 
   #onPacket(packet: Packet): void {
-    if (packet.cmd === "publish") this.#watch.look(packet);
+    if (packet.cmd === "publish") {
+      this.#watch.look(packet);
+      if (packet.topic === DROPPED) this.#dropped = Number(packet.payload.toString()) || 0;
+    }
     if (this.#watch.brokerVersion !== undefined) this.#versionSeen.resolve();
     if (packet.cmd !== "suback" || packet.messageId === WATCH_PACKET_ID) return;
     this.#subscriptions.answered(packet);

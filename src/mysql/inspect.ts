@@ -1,181 +1,209 @@
 /**
- * What a database says about itself and its tables, and how that fits a route: pure comparison, SQL that mends.
+ * What a database says about itself and its tables, as plain facts. It judges nothing (`compare.ts` does) and changes
+ * nothing.
  */
-import { parseColumnType } from "../column_type.ts";
-import type { Shape } from "../message.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import type { MysqlConnection } from "./connect.ts";
-import { addColumnsSql, createTableSql, quote } from "./ddl.ts";
 
 export interface TableColumn {
   readonly name: string;
-  /** `data_type` of information_schema: `varchar`. */
+  /** `data_type` of information_schema: `varchar`; where MariaDB keeps a text with JSON_VALID for it, `json`. */
   readonly type: string;
+  /** The whole type as SQL: `int(10) unsigned`, `enum('on','off')`. */
+  readonly sqlType: string;
+  /** Characters of `char` and `varchar`, bytes of everything else that has a length. */
   readonly length: number | null;
   readonly nullable: boolean;
+  /** An INSERT may leave it out. */
   readonly hasDefault: boolean;
+  /** What follows NULL or NOT NULL where the column is defined again: DEFAULT, ON UPDATE, COMMENT; may be empty. */
+  readonly rest: string;
+  /** It is computed by the database. */
+  readonly generated: boolean;
+  readonly autoIncrement: boolean;
   readonly charset: string | null;
 }
 
+export interface UniqueKey {
+  readonly name: string;
+  /** In the order of the key. */
+  readonly columns: readonly string[];
+}
+
 export interface TableFacts {
+  /** As the database writes it. */
+  readonly name: string;
+  readonly kind: "table" | "view";
   readonly engine: string;
   readonly columns: readonly TableColumn[];
+  readonly uniqueKeys: readonly UniqueKey[];
+  /** A trigger may fill in or refuse what is inserted. */
+  readonly hasInsertTrigger: boolean;
 }
 
 export interface ServerFacts {
   readonly version: string;
   readonly waitTimeoutS: number;
   readonly connectionsMax: number;
+  /** Of this user; 0: as many as the server takes. */
+  readonly userConnectionsMax: number;
   readonly packetBytesMax: number;
   readonly readOnly: boolean;
+  /** 1: a COMMIT is on disk when it returns. */
+  readonly flushAtCommit: number;
+  /** How much the server's clock is ahead of this machine's; negative: behind. */
+  readonly aheadMs: number;
+  /** By how much `aheadMs` may be wrong: half of the round trip. */
+  readonly aheadErrorMs: number;
 }
 
-/** One thing that does not fit, and the SQL that mends it. `column` names the route's column it is about. */
-export interface TableFinding {
-  readonly severity: "error" | "warning";
-  readonly code: string;
-  readonly message: string;
-  readonly column?: string;
-  readonly sql?: string;
-}
+type Row = Readonly<Record<string, string | number | null>>;
 
-export async function inspectServer(connection: MysqlConnection): Promise<ServerFacts> {
+export async function inspectServer(
+  connection: MysqlConnection,
+  clock: Clock = systemClock,
+): Promise<ServerFacts> {
   const [row] = await connection.query(
     `SELECT VERSION() AS version, @@global.wait_timeout AS wait_timeout, @@max_connections AS connections,
-       @@max_allowed_packet AS packet, @@global.read_only AS read_only`,
+       @@session.max_user_connections AS user_connections, @@max_allowed_packet AS packet,
+       @@global.read_only AS read_only, @@innodb_flush_log_at_trx_commit AS flush`,
   );
+  const { now, errorMs } = await serverTime(connection, clock);
   return {
     version: String(row.version),
     waitTimeoutS: Number(row.wait_timeout),
     connectionsMax: Number(row.connections),
+    userConnectionsMax: Number(row.user_connections),
     packetBytesMax: Number(row.packet),
     readOnly: Number(row.read_only) !== 0,
+    flushAtCommit: Number(row.flush),
+    aheadMs: now,
+    aheadErrorMs: errorMs,
   };
 }
 
-/** The table as information_schema knows it; null where it does not exist, or is hidden from this user. */
+async function serverTime(
+  connection: MysqlConnection,
+  clock: Clock,
+): Promise<{ now: number; errorMs: number }> {
+  const before = clock.wallMs();
+  const [{ at }] = await connection.query("SELECT UTC_TIMESTAMP(3) AS at");
+  const after = clock.wallMs();
+  return {
+    now: Date.parse(`${String(at).replace(" ", "T")}Z`) - (before + after) / 2,
+    errorMs: (after - before) / 2,
+  };
+}
+
+/** The table or view as information_schema knows it; null where it does not exist, or is hidden from this user. */
 export async function inspectTable(connection: MysqlConnection, table: string): Promise<TableFacts | null> {
+  const where = "table_schema = DATABASE() AND table_name = ?";
   const [facts] = await connection.execute(
-    "SELECT engine AS engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
+    `SELECT table_name AS name, table_type AS kind, engine AS engine FROM information_schema.tables WHERE ${where}`,
     [table],
   );
   if (!facts) return null;
-  const rows = await connection.execute(
-    `SELECT column_name AS name, data_type AS type, character_maximum_length AS length, is_nullable AS nullable,
-       column_default AS preset, extra AS extra, character_set_name AS charset
-     FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position`,
+  const columns: Row[] = await connection.execute(
+    `SELECT column_name AS name, data_type AS type, column_type AS sql_type, character_maximum_length AS length,
+       is_nullable AS nullable, column_default AS preset, extra AS extra, column_comment AS comment,
+       character_set_name AS charset
+     FROM information_schema.columns WHERE ${where} ORDER BY ordinal_position`,
     [table],
   );
-  const columns = rows.map((row: Record<string, string | number | null>): TableColumn => ({
-    name: String(row.name),
-    type: String(row.type).toLowerCase(),
+  const keys: Row[] = await connection.execute(
+    `SELECT index_name AS name, column_name AS col FROM information_schema.statistics
+     WHERE ${where} AND non_unique = 0 ORDER BY index_name, seq_in_index`,
+    [table],
+  );
+  const [{ triggers }] = await connection.execute(
+    `SELECT COUNT(*) AS triggers FROM information_schema.triggers
+     WHERE event_object_schema = DATABASE() AND event_object_table = ? AND event_manipulation = 'INSERT'`,
+    [table],
+  );
+  const json = await jsonColumns(connection, table);
+  return {
+    name: String(facts.name),
+    kind: /view/i.test(String(facts.kind)) ? "view" : "table",
+    engine: String(facts.engine ?? ""),
+    columns: columns.map((row) => columnOf(row, connection, json)),
+    uniqueKeys: uniqueKeys(keys),
+    hasInsertTrigger: Number(triggers) > 0,
+  };
+}
+
+/** Tables whose name begins so, for names with placeholders. */
+export async function tablesBeginning(connection: MysqlConnection, prefix: string): Promise<string[]> {
+  const rows: Row[] = await connection.execute(
+    "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE() AND LEFT(table_name, ?) = ?",
+    [prefix.length, prefix],
+  );
+  return rows.map((it) => String(it.name));
+}
+
+/** MariaDB has no JSON: it keeps a LONGTEXT with a check for it. */
+async function jsonColumns(connection: MysqlConnection, table: string): Promise<ReadonlySet<string>> {
+  if (connection.flavour !== "mariadb") return new Set();
+  const rows: Row[] = await connection.execute(
+    `SELECT check_clause AS rule FROM information_schema.check_constraints
+     WHERE constraint_schema = DATABASE() AND table_name = ?`,
+    [table],
+  ).catch(() => []);
+  return new Set(rows.flatMap(({ rule }) => /^json_valid\(`(.+)`\)$/i.exec(String(rule))?.[1] ?? []));
+}
+
+function columnOf(row: Row, connection: MysqlConnection, json: ReadonlySet<string>): TableColumn {
+  const extra = String(row.extra ?? "");
+  const name = String(row.name);
+  const type = json.has(name) ? "json" : String(row.type).toLowerCase();
+  const generated = /\b(VIRTUAL|STORED|PERSISTENT)\b/i.test(extra);
+  const autoIncrement = /auto_increment/i.test(extra);
+  const preset = row.preset === null || row.preset === "NULL" ? null : String(row.preset);
+  return {
+    name,
+    type,
+    sqlType: String(row.sql_type),
     length: row.length === null ? null : Number(row.length),
     nullable: row.nullable === "YES",
-    hasDefault: row.preset !== null || /auto_increment|GENERATED/i.test(String(row.extra)),
+    // An ENUM has its first value, with or without a word.
+    hasDefault: preset !== null || generated || autoIncrement || type === "enum",
+    rest: restOf({ preset, extra, comment: String(row.comment ?? "") }, connection.flavour),
+    generated,
+    autoIncrement,
     charset: row.charset === null ? null : String(row.charset),
-  }));
-  return { engine: String(facts.engine ?? ""), columns };
+  };
 }
 
-/** Compares what a route writes with the table as it is. `createTables` and `addColumns` say what the gateway mends by itself. */
-export function compareTable(
-  shape: Shape,
-  facts: TableFacts | null,
-  { createTables, addColumns }: { createTables: boolean; addColumns: boolean },
-): TableFinding[] {
-  if (facts === null) {
-    if (createTables) return [];
-    return [{
-      severity: "error",
-      code: "table-missing",
-      message: `there is no table ${shape.table}`,
-      sql: createTableSql(shape),
-    }];
-  }
-  const findings: TableFinding[] = [];
-  const known = new Map(facts.columns.map((it) => [it.name.toLowerCase(), it]));
-  for (const column of shape.columns) {
-    const there = known.get(column.name.toLowerCase());
-    if (!there) {
-      if (addColumns) continue;
-      const sql = addColumnsSql(shape, [column]);
-      findings.push({
-        severity: "error",
-        code: "column-missing",
-        column: column.name,
-        message: `table ${shape.table} has no column ${column.name}`,
-        sql,
-      });
-      continue;
-    }
-    findings.push(...compareColumn(shape, column, there));
-  }
-  const written = new Set(shape.columns.map((it) => it.name.toLowerCase()));
-  for (const column of facts.columns) {
-    if (written.has(column.name.toLowerCase()) || column.nullable || column.hasDefault) continue;
-    findings.push({
-      severity: "error",
-      code: "column-needs-value",
-      message:
-        `column ${column.name} of ${shape.table} is NOT NULL without a default, and the route does not write it`,
-      sql: `ALTER TABLE ${quote(shape.table)} ALTER COLUMN ${quote(column.name)} SET DEFAULT ...`,
-    });
-  }
-  if (!/innodb/i.test(facts.engine)) {
-    findings.push({
-      severity: "warning",
-      code: "not-transactional",
-      message:
-        `table ${shape.table} is ${facts.engine}, which has no transactions: after a crash rows may be written twice`,
-      sql: `ALTER TABLE ${quote(shape.table)} ENGINE=InnoDB`,
-    });
-  }
-  return findings;
+const text = (value: string) => `'${value.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
+
+function restOf(
+  { preset, extra, comment }: { preset: string | null; extra: string; comment: string },
+  flavour: MysqlConnection["flavour"],
+): string {
+  const onUpdate = /on update (\S+(?:\(\d*\))?)/i.exec(extra)?.[1];
+  // MariaDB gives the default as SQL, MySQL as a value unless it is computed.
+  const written = preset === null
+    ? undefined
+    : flavour === "mariadb"
+    ? preset
+    : !/DEFAULT_GENERATED/i.test(extra)
+    ? text(preset)
+    : /^CURRENT_TIMESTAMP/i.test(preset)
+    ? preset
+    : `(${preset})`;
+  return [
+    ...(written === undefined ? [] : [`DEFAULT ${written}`]),
+    ...(onUpdate ? [`ON UPDATE ${onUpdate}`] : []),
+    ...(/auto_increment/i.test(extra) ? ["AUTO_INCREMENT"] : []),
+    ...(comment ? [`COMMENT ${text(comment)}`] : []),
+  ].join(" ");
 }
 
-function compareColumn(shape: Shape, column: Shape["columns"][number], there: TableColumn): TableFinding[] {
-  const findings: TableFinding[] = [];
-  const name = `${shape.table}.${column.name}`;
-  const modify = (type: string) => `ALTER TABLE ${quote(shape.table)} MODIFY ${quote(column.name)} ${type}`;
-  if (there.charset !== null && there.charset !== "utf8mb4" && !["ascii", "binary"].includes(there.charset)) {
-    const type = there.type === "varchar" || there.type === "char"
-      ? `${there.type}(${there.length})`
-      : there.type;
-    findings.push({
-      severity: "warning",
-      code: "not-utf8mb4",
-      column: column.name,
-      message: `column ${name} is ${there.charset}: a text with an emoji will be refused (error 1366)`,
-      sql: modify(`${type} CHARACTER SET utf8mb4`),
-    });
+function uniqueKeys(rows: readonly Row[]): UniqueKey[] {
+  const keys = new Map<string, string[]>();
+  for (const { name, col } of rows) {
+    const columns = keys.get(String(name)) ?? [];
+    columns.push(String(col));
+    keys.set(String(name), columns);
   }
-  const wanted = column.type === undefined ? undefined : parseColumnType(column.type);
-  if (
-    wanted?.length !== undefined && there.length !== null && there.length < wanted.length &&
-    wanted.family === "text"
-  ) {
-    findings.push({
-      severity: "warning",
-      code: "column-too-short",
-      column: column.name,
-      message: `column ${name} takes ${there.length} characters, the route gives up to ${wanted.length}`,
-      sql: modify(wanted.sql),
-    });
-  }
-  const numbers = ["integer", "decimal", "float", "boolean"];
-  const isNumber = /int|decimal|float|double|bit/.test(there.type);
-  if (
-    wanted && numbers.includes(wanted.family) !== isNumber &&
-    (numbers.includes(wanted.family) || wanted.family === "text" || wanted.family === "json")
-  ) {
-    if (isNumber) {
-      findings.push({
-        severity: "error",
-        code: "column-type",
-        column: column.name,
-        message: `column ${name} is ${there.type}, the route gives ${wanted.sql}`,
-        sql: modify(wanted.sql),
-      });
-    }
-  }
-  return findings;
+  return [...keys].map(([name, columns]) => ({ name, columns }));
 }

@@ -5,10 +5,10 @@
 import { HOUR_COLUMN, hourlyTable } from "../hourly.ts";
 import type { Shape } from "../message.ts";
 import { designOf } from "../table_design.ts";
+import type { TableFinding } from "./compare.ts";
 import type { MysqlConnection } from "./connect.ts";
 import { hourlyTableSql } from "./hourly.ts";
 import { quote } from "./identifier.ts";
-import type { TableFinding } from "./inspect.ts";
 import { factOf, isIndexed, tableFacts } from "./table_facts.ts";
 
 export async function upkeepFindings(
