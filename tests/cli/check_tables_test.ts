@@ -6,25 +6,9 @@ import type { Database } from "../servers/database.ts";
 import { startMosquitto } from "../servers/mosquitto.ts";
 import { eachDatabase, testWith } from "../servers/needs.ts";
 import { publish } from "../servers/publisher.ts";
+import { findings, told } from "./findings.ts";
 import { Program, sluice, withFolder } from "./program.ts";
 import { assertShown } from "./shown.ts";
-
-export interface Finding {
-  readonly severity: string;
-  readonly code: string;
-  readonly message: string;
-  readonly file: string;
-  readonly line: number;
-  readonly column: number;
-  readonly fix: string | null;
-}
-
-async function findings(file: string): Promise<{ code: number; all: Finding[] }> {
-  const { code, out } = await sluice(["check", "--json", "-c", file]);
-  return { code, all: out.split("\n").filter(Boolean).map((line) => JSON.parse(line)) };
-}
-
-const told = (all: readonly Finding[]) => all.filter(({ severity }) => severity !== "note");
 
 /** A table as one finds it: made years ago, for something else. */
 const OLD_TABLES = [

@@ -125,8 +125,9 @@ function losses(report: FileReport, { brokerDropped, brokerVersion }: ProbeResul
     severity: "note",
     code: "mosquitto",
     message:
-      "mosquitto keeps 1000 messages for a gateway that is away, and none over a restart of its own, " +
-      "unless its configuration says otherwise, which cannot be seen from here",
+      "unless its configuration says otherwise, which cannot be seen from here, mosquitto keeps 1000 messages " +
+      "for a gateway that is away, and none over a restart of its own; and what its acl_file does not let this user " +
+      "read it leaves out without a word",
     fix: "in mosquitto.conf:\nmax_queued_messages 1000000\npersistence true\nautosave_interval 60",
   });
 }
