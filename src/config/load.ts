@@ -6,7 +6,7 @@
  */
 import { findSimilar } from "@optique/core/suggestion";
 import { findNodeAtLocation, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
-import { dirname, isAbsolute, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import * as v from "valibot";
 import { ConfigurationError, messageOf } from "../errors.ts";
 import { brokerAddress } from "../mqtt/broker_options.ts";
@@ -15,6 +15,7 @@ import { tableLimits } from "../mysql/limits.ts";
 import { expandPreset, routesProblems, shapesOf, validateRoute } from "../route/mod.ts";
 import type { RouteOptions } from "../route/options.ts";
 import { formatDuration, parseDuration } from "../units.ts";
+import { fileFault, fileHint } from "./file_fault.ts";
 import { type Finding, placeOf } from "./finding.ts";
 import { type Config, configSchema, DEFAULT_ROUTE } from "./schema.ts";
 
@@ -56,15 +57,15 @@ async function readSource(path: string): Promise<string> {
     return await Deno.readTextFile(path);
   } catch (cause) {
     const missing = cause instanceof Deno.errors.NotFound;
-    const reason = missing
-      ? "there is no such file"
-      : cause instanceof Deno.errors.IsADirectory || /is a directory/i.test(messageOf(cause))
-      ? "it is a folder"
-      : messageOf(cause);
-    throw new WrongConfigurationError(`the configuration ${path} cannot be read: ${reason}`, [], undefined, {
-      cause,
-      hint: missing ? "`sluice init` writes a first one" : undefined,
-    });
+    throw new WrongConfigurationError(
+      `the configuration ${path} cannot be read: ${fileFault(cause)}`,
+      [],
+      undefined,
+      {
+        cause,
+        hint: missing ? "`sluice init` writes a first one" : fileHint(cause, path),
+      },
+    );
   }
 }
 
@@ -125,8 +126,8 @@ class Reader {
 
   #complete(parsed: v.InferOutput<typeof configSchema>): Config {
     const name = parsed.name ?? hostname();
-    const near = (file: string | undefined) =>
-      file === undefined || isAbsolute(file) ? file : resolve(dirname(resolve(this.#path)), file);
+    const dir = dirname(resolve(this.#path));
+    const near = (file: string | undefined) => file === undefined ? file : resolve(dir, file);
     const tls = <T extends { ca?: string; cert?: string; key?: string } | undefined>(it: T): T =>
       it && { ...it, ca: near(it.ca), cert: near(it.cert), key: near(it.key) };
     const { url } = parsed.database;
@@ -138,14 +139,17 @@ class Reader {
       broker: {
         ...parsed.broker,
         clientId: parsed.broker.clientId ?? `sluice-${name}`,
+        password: parsed.broker.password?.in(dir),
         tls: tls(parsed.broker.tls),
       },
       database: {
         ...parsed.database,
         url: url.startsWith("sqlite:") ? `sqlite:${near(url.slice("sqlite:".length))}` : url,
+        password: parsed.database.password?.in(dir),
         tls: tls(parsed.database.tls),
       },
       spool: { ...parsed.spool, path: near(parsed.spool.path)! },
+      status: parsed.status && { ...parsed.status, token: parsed.status.token?.in(dir) },
       routes: made.flat(),
     };
   }

@@ -2,7 +2,8 @@
  * What a configuration names outside of itself: secrets, and certificates in files. They are read at each use, so that a
  * renewed one is taken; here they are read once beforehand, so that one that is missing is said at once and by its key.
  */
-import { ConfigurationError, messageOf } from "../errors.ts";
+import { ConfigurationError, messageOf, SluiceError } from "../errors.ts";
+import { fileFault, fileHint } from "./file_fault.ts";
 import type { Config } from "./schema.ts";
 import { Secret } from "./secret.ts";
 
@@ -10,6 +11,7 @@ export interface Unreadable {
   /** The key that names it. */
   readonly path: readonly string[];
   readonly message: string;
+  readonly hint: string | undefined;
 }
 
 /** What cannot be read now. */
@@ -49,7 +51,11 @@ function certificates(
     return attempt([...path, key], async () => {
       if (file === undefined) return;
       await Deno.readTextFile(file).catch((cause) => {
-        throw new ConfigurationError(`${file} cannot be read: ${messageOf(cause)}`, { cause });
+        throw new ConfigurationError(`${file} cannot be read: ${fileFault(cause)}`, {
+          cause,
+          hint: fileHint(cause, file) ??
+            "it names a file in PEM, beside the configuration unless it begins with /",
+        });
       });
     });
   });
@@ -63,6 +69,6 @@ async function attempt(
     await read();
     return undefined;
   } catch (error) {
-    return { path, message: messageOf(error) };
+    return { path, message: messageOf(error), hint: error instanceof SluiceError ? error.hint : undefined };
   }
 }

@@ -3,7 +3,9 @@
  *
  * It is read anew at each use, so that a changed password is picked up; it never shows its value when printed.
  */
-import { ConfigurationError, messageOf } from "../errors.ts";
+import { resolve } from "node:path";
+import { ConfigurationError } from "../errors.ts";
+import { fileFault, fileHint } from "./file_fault.ts";
 
 export type SecretSource = string | { readonly env: string } | { readonly file: string } | {
   readonly credential: string;
@@ -16,6 +18,14 @@ export class Secret {
     this.#source = source;
   }
 
+  /** The same secret, for a configuration in this folder. */
+  in(dir: string): Secret {
+    const source = this.#source;
+    return typeof source === "object" && "file" in source
+      ? new Secret({ file: resolve(dir, source.file) })
+      : this;
+  }
+
   /** The value, without a line break at its end. Throws `ConfigurationError` that names the source. */
   async read(): Promise<string> {
     const source = this.#source;
@@ -25,6 +35,10 @@ export class Secret {
       if (value === undefined) {
         throw new ConfigurationError(
           `the environment variable ${source.env}, which holds a secret, is not set`,
+          {
+            hint:
+              `set it where the gateway is started, e.g. in its systemd unit: EnvironmentFile=/etc/sluice/env`,
+          },
         );
       }
       return value;
@@ -33,7 +47,11 @@ export class Secret {
     try {
       return (await Deno.readTextFile(path)).replace(/\r?\n$/, "");
     } catch (cause) {
-      throw new ConfigurationError(`the secret in ${path} cannot be read: ${messageOf(cause)}`, { cause });
+      throw new ConfigurationError(`the secret in ${path} cannot be read: ${fileFault(cause)}`, {
+        cause,
+        hint: fileHint(cause, path) ??
+          `write the secret into it, for the gateway's user only: install -m 600 -o sluice /dev/stdin '${path}'`,
+      });
     }
   }
 
@@ -56,7 +74,7 @@ function credentialPath(name: string): string {
     throw new ConfigurationError(
       `the credential "${name}" cannot be read: $CREDENTIALS_DIRECTORY is not set`,
       {
-        hint: "systemd sets it for a unit with LoadCredential=",
+        hint: `systemd sets it for a unit with LoadCredential=${name}:/etc/sluice/${name}`,
       },
     );
   }

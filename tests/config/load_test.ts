@@ -61,6 +61,10 @@ Deno.test("a secret is read in all four forms and never shown", async () => {
         /plain|from/,
       );
     }
+    const database = `{ "url": "mysql://a@b/c", "password": { "file": "password" } }`;
+    const text = `{ "broker": { "url": "mqtt://a" }, "database": ${database}, "status": false }`;
+    const { config } = parseConfig(text, `${dir}/sluice.json`);
+    assert.equal(await config.database.password!.read(), "from a file", "beside the configuration");
     await assert.rejects(new Secret({ env: "SLUICE_NOT_SET" }).read(), /environment variable SLUICE_NOT_SET/);
     await assert.rejects(new Secret({ file: `${dir}/nothing` }).read(), /nothing cannot be read/);
   } finally {

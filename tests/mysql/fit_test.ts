@@ -118,12 +118,12 @@ async function stored(
 function isSame(given: SqlValue, read: unknown): boolean {
   if (given instanceof Uint8Array) return sameBytes(given, read);
   if (typeof given === "boolean" || typeof given === "number" || typeof given === "bigint") {
-    return isSameNumber(Number(given), String(given), read);
+    return isSameNumber(String(given), read);
   }
   const text = read instanceof Uint8Array ? new TextDecoder().decode(read) : String(read);
   if (text === given) return true;
   // A number written otherwise, JSON with blanks, a date with its midnight, a time without zeros behind the point.
-  if (/^-?[\d.]+$/.test(given!)) return isSameNumber(Number(given), given!, read) || isSameJson(given!, read);
+  if (/^-?[\d.]+$/.test(given!)) return isSameNumber(given!, read) || isSameJson(given!, read);
   const plain = (it: string) => it.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
   return isSameJson(given!, read) || plain(text) === plain(given!) || text === `${given} 00:00:00` ||
     plain(text) === `${given} 00:00:00`;
@@ -141,7 +141,7 @@ function isSameJson(given: string, read: unknown): boolean {
 
 const asText = (it: string | Uint8Array) => typeof it === "string" ? it : new TextDecoder().decode(it);
 
-function isSameNumber(given: number, written: string, read: unknown): boolean {
+function isSameNumber(written: string, read: unknown): boolean {
   const text = read instanceof Uint8Array ? asText(read) : String(read);
   const plain = (it: string) => it.includes(".") ? it.replace(/\.?0+$/, "") : it;
   return plain(text) === plain(written === "true" ? "1" : written === "false" ? "0" : written);

@@ -65,16 +65,10 @@ async function load(path: string, report: Report): Promise<LoadedConfig | undefi
 async function checkAll(report: FileReport, offline: boolean, io: Io): Promise<number> {
   checkRoutes(report);
   const missing = await unreadable(report.loaded.config);
-  for (const { path, message } of missing) {
+  for (const { path, message, hint } of missing) {
     // Offline it may well be another machine than the gateway's, with other files and variables.
-    report.at(path, {
-      severity: offline ? "warning" : "error",
-      code: "unreadable",
-      message: `${path.join(".")}: ${message}`,
-      fix: offline
-        ? undefined
-        : 'put it there, or write where it is: as a text, { "env": ... }, { "file": ... } or { "credential": ... }',
-    });
+    const severity = offline ? "warning" : "error";
+    report.at(path, { severity, code: "unreadable", message: `${path.join(".")}: ${message}`, fix: hint });
   }
   if (offline) return 0;
   if (missing.length > 0) return 78;
