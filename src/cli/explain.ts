@@ -2,110 +2,117 @@
  * `sluice explain`: the route that takes a message, the row, the SQL and its values; or why not. Without a message: the
  * routes, with what presets stand for. Talks to nobody.
  */
-import { loadConfig } from "../config/load.ts";
-import { routeText } from "../discover/route_text.ts";
-import { messageOf, UsageError } from "../errors.ts";
+import { systemClock } from "../clock.ts";
+import { fileFault } from "../config/file_fault.ts";
+import { loadConfig, type LoadedConfig } from "../config/load.ts";
+import { UsageError } from "../errors.ts";
 import type { Message } from "../message.ts";
-import { createRouter, PRESET } from "../route/mod.ts";
-import type { PresetName, RouteOptions } from "../route/options.ts";
-import { formatDuration } from "../units.ts";
-import { type Command, CONFIG_OPTION, JSON_OPTION } from "./command.ts";
-import { explainMessage, formatExplanation } from "./explanation.ts";
+import { type Command, CONFIG_OPTION, type Io, JSON_OPTION } from "./command.ts";
+import {
+  type Explained,
+  Explainer,
+  explainerOf,
+  formatExplained,
+  jsonOf,
+  type Outcome,
+} from "./explanation.ts";
+import { harmless } from "./messages.ts";
+import { readMessages } from "./message_lines.ts";
+import { routeList } from "./route_list.ts";
 
 export const explain: Command = {
   name: "explain",
   usage: "-c FILE [TOPIC PAYLOAD | --file MESSAGES.jsonl]",
-  summary:
-    "the route that takes a message, the row, the SQL and its values; or why not; without a message: all routes",
+  summary: "the route that takes a message, the row, the SQL and its values; or why not",
   options: {
     config: CONFIG_OPTION,
+    file: {
+      type: "string",
+      value: "FILE",
+      summary: "many messages, a JSON object in each line; - for stdin",
+    },
+    retained: { type: "boolean", summary: "the message is a retained one" },
     json: JSON_OPTION,
-    file: { type: "string", value: "FILE", summary: 'lines { "topic", "payload" or "payload_base64" }' },
   },
   positionals: [0, 2],
+  notes: [
+    "Without a message it lists the routes, with what presets stand for.",
+    'Lines of --file: { "topic", "payload" or "payload_base64" }; also "retain", "qos" and "received_at", so that what',
+    "`sluice dead list --json` and `sluice spool export` print can be tried.",
+    "--json: { topic, route, rows: [{ table, columns }], sql, values, reason }, one for each route that takes it.",
+    "Exit codes: 0 all is stored, or a file was read to its end; 1 the message makes no row, or lines of the file are no",
+    "messages; 78 the configuration is wrong.",
+  ],
   async run({ values, positionals }, io) {
     if (typeof values.config !== "string") throw new UsageError("explain needs a configuration: -c FILE");
+    const { file } = values;
     if (positionals.length === 1) throw new UsageError("usage: sluice explain -c FILE TOPIC PAYLOAD");
-    const { config } = await loadConfig(values.config);
-    if (typeof values.file !== "string" && positionals.length === 0) {
-      for (
-        const line of values.json ? config.routes.map((it) => JSON.stringify(it)) : routeLines(config.routes)
-      ) {
-        io.out(line);
-      }
+    if (typeof file === "string" && positionals.length > 0) {
+      throw new UsageError("explain takes a message or --file, not both");
+    }
+    const loaded = await loadConfig(values.config);
+    const say = (it: Explained) => io.out(values.json ? jsonOf(it) : formatExplained(it, loaded) + "\n");
+    if (typeof file === "string") return await explainFile(file, loaded, say, io);
+    if (positionals.length === 0) {
+      for (const line of routeList(loaded, values.json === true)) io.out(line);
       return 0;
     }
-    const router = createRouter({ routes: config.routes, gateway: config.name });
-    const messages = typeof values.file === "string"
-      ? readMessages(await readFile(values.file), values.file)
-      : [messageFrom(positionals[0], new TextEncoder().encode(positionals[1]))];
-    let unstored = 0;
-    for (const message of messages) {
-      for (const it of explainMessage(router, message)) {
-        if (it.reason !== null) unstored++;
-        io.out(values.json ? JSON.stringify(it) : formatExplanation(it) + "\n");
-      }
-    }
-    return unstored > 0 && typeof values.file !== "string" ? 1 : 0;
+    const message = messageFrom(positionals, values.retained === true);
+    const explained = explainerOf(loaded).explain(message);
+    explained.forEach(say);
+    return explained.every(({ reason }) => reason === null) ? 0 : 1;
   },
 };
 
-/** The routes as one could write them instead of the presets, each preset with what it says of itself. */
-function routeLines(routes: readonly RouteOptions[]): string[] {
-  let before: PresetName | undefined;
-  return routes.flatMap(({ family, ...route }) => {
-    const { title, notes } = family && family !== before ? PRESET[family] : { title: "", notes: [] };
-    before = family;
-    const comments = title ? [`// ${family}: ${title}`, ...notes.map((it) => `// ${it}`)] : [];
-    return [...comments, `${routeText(asWritten(route))}\n`];
-  });
-}
-
-/** Durations as a configuration writes them. */
-function asWritten({ keep, retentionMs, ...route }: RouteOptions): RouteOptions {
-  const { minIntervalMs, maxIntervalMs, ...watched } = keep ?? {};
-  const duration = (name: string, ms?: number) => ms === undefined ? {} : { [name]: formatDuration(ms) };
-  const written = {
-    ...watched,
-    ...duration("minInterval", minIntervalMs),
-    ...duration("maxInterval", maxIntervalMs),
-  };
-  return { ...route, ...(keep && { keep: written }), ...duration("retention", retentionMs) };
-}
-
-const messageFrom = (topic: string, payload: Uint8Array): Message => ({
-  topic,
-  payload,
-  qos: 1,
-  retain: false,
-  receivedAtMs: 0,
-});
-
-async function readFile(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    throw new UsageError(`--file: ${path} cannot be read: ${messageOf(error)}`);
+function messageFrom([topic, payload]: readonly string[], retain: boolean): Message {
+  if (topic === "" || /[+#\0]/.test(topic)) {
+    throw new UsageError(
+      `"${harmless(topic)}" is no topic that a message can have: + and # are for subscriptions`,
+    );
   }
+  return {
+    topic,
+    payload: new TextEncoder().encode(payload),
+    qos: 1,
+    retain,
+    receivedAtMs: systemClock.wallMs(),
+  };
 }
 
-function readMessages(text: string, path: string): Message[] {
-  return text.split("\n").flatMap((line, i) => {
-    if (line.trim() === "") return [];
-    try {
-      const { topic, payload, payload_base64 } = JSON.parse(line);
-      if (typeof topic !== "string") throw new Error('"topic" is missing');
-      if (typeof payload_base64 === "string") {
-        return [messageFrom(topic, Uint8Array.fromBase64(payload_base64))];
+async function explainFile(
+  path: string,
+  loaded: LoadedConfig,
+  say: (it: Explained) => void,
+  io: Io,
+): Promise<number> {
+  const explainer: Explainer = explainerOf(loaded);
+  const counts: Record<Outcome, number> = { stored: 0, dead: 0, filtered: 0, unrouted: 0 };
+  let wrong = 0;
+  try {
+    for await (const read of readMessages(path)) {
+      if ("fault" in read) {
+        wrong++;
+        io.err(`${path}:${read.line}: no message: ${read.fault}`);
+        continue;
       }
-      return [
-        messageFrom(
-          topic,
-          new TextEncoder().encode(typeof payload === "string" ? payload : JSON.stringify(payload)),
-        ),
-      ];
-    } catch (error) {
-      throw new UsageError(`${path}:${i + 1} is no message: ${messageOf(error)}`);
+      for (const it of explainer.explain(read.message)) {
+        counts[it.outcome]++;
+        say(it);
+      }
+      if (io.signal.aborted) break;
     }
-  });
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return 0;
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`--file: ${path} cannot be read: ${fileFault(error)}`, { cause: error });
+  }
+  const words: [number, string][] = [
+    [counts.stored, "stored"],
+    [counts.dead, "dead letters"],
+    [counts.filtered, "left out"],
+    [counts.unrouted, "without a route"],
+    [wrong, "lines that are no messages"],
+  ];
+  io.err(words.filter(([n], i) => i === 0 || n > 0).map(([n, word]) => `${n} ${word}`).join(", "));
+  return wrong > 0 ? 1 : 0;
 }

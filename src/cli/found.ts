@@ -5,10 +5,10 @@
 import type { Proposal } from "../discover/proposal.ts";
 import { routeText } from "../discover/route_text.ts";
 import { columnType, createTableSql } from "../mysql/ddl.ts";
-import { createRouter, expandPreset, shapesOf } from "../route/mod.ts";
+import { expandPreset, shapesOf } from "../route/mod.ts";
 import type { Shape } from "../message.ts";
 import type { RouteOptions } from "../route/options.ts";
-import { explainMessage, type Explanation } from "./explanation.ts";
+import { Explainer, type Explanation } from "./explanation.ts";
 
 /** The shape of `discover --json`: one object for each route. */
 export interface Found {
@@ -69,8 +69,8 @@ function sampleOf(
   topics: Proposal["topics"],
   gateway: string,
 ): Found["sample"] {
-  const router = createRouter({ routes, gateway });
-  const all = topics.flatMap(({ sample }) => sample ? explainMessage(router, sample) : []);
+  const explainer = new Explainer({ routes, gateway, embedded: false });
+  const all = topics.flatMap(({ sample }) => sample ? explainer.explain(sample) : []);
   const one = all.find(({ reason }) => reason === null) ?? all[0];
   return one ? { topic: one.topic, rows: one.rows, reason: one.reason } : null;
 }

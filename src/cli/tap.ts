@@ -5,9 +5,8 @@
 import { loadConfig } from "../config/load.ts";
 import { ConfigurationError, UsageError } from "../errors.ts";
 import type { Message } from "../message.ts";
-import { createRouter } from "../route/mod.ts";
 import { type Command, CONFIG_OPTION, JSON_OPTION } from "./command.ts";
-import { explainMessage, formatExplanation } from "./explanation.ts";
+import { explainerOf, formatExplained, jsonOf } from "./explanation.ts";
 import { durationOption, FOR_OPTION, listen, TOPIC_OPTION, topicOption } from "./listen.ts";
 
 export const tap: Command = {
@@ -24,9 +23,9 @@ export const tap: Command = {
     if (typeof values.config !== "string") throw new UsageError("tap needs a configuration: -c FILE");
     const forMs = durationOption(values.for);
     const topic = topicOption(values.topic);
-    const { config } = await loadConfig(values.config);
-    const router = createRouter({ routes: config.routes, gateway: config.name });
-    const filters = topic === undefined ? router.filters : [topic];
+    const loaded = await loadConfig(values.config);
+    const explainer = explainerOf(loaded);
+    const filters = topic === undefined ? explainer.filters : [topic];
     if (filters.length === 0) {
       throw new ConfigurationError(`there is nothing to listen to: "routes" in ${values.config} is empty`, {
         hint: "--topic '#' listens to everything",
@@ -35,17 +34,17 @@ export const tap: Command = {
     const count = { messages: 0, unstored: 0 };
     const hear = (message: Message) => {
       count.messages++;
-      const explanations = explainMessage(router, message);
-      if (explanations.some(({ reason }) => reason !== null)) count.unstored++;
-      for (const it of explanations) io.out(values.json ? JSON.stringify(it) : formatExplanation(it) + "\n");
+      const explained = explainer.explain(message);
+      if (explained.some(({ reason }) => reason !== null)) count.unstored++;
+      for (const it of explained) io.out(values.json ? jsonOf(it) : formatExplained(it, loaded) + "\n");
     };
     try {
-      await listen(config, { filters, forMs, signal: io.signal, say: io.err }, hear);
+      await listen(loaded.config, { filters, forMs, signal: io.signal, say: io.err }, hear);
     } catch (error) {
       // Whoever read along has seen enough: `sluice tap | head`.
       if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
     }
-    const unstored = count.unstored > 0 ? `, ${count.unstored} of them would not be stored as they are` : "";
+    const unstored = count.unstored > 0 ? `, ${count.unstored} of them make no row` : "";
     io.err(`heard ${count.messages === 1 ? "1 message" : `${count.messages} messages`}${unstored}`);
     return 0;
   },

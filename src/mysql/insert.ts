@@ -14,7 +14,8 @@ const PACKET_SHARE = 0.75;
 
 const texts = new WeakMap<Shape, Map<number, string>>();
 
-function insertSql(shape: Shape, count: number): string {
+/** The statement for so many rows. */
+export function insertText(shape: Shape, count: number): string {
   let byCount = texts.get(shape);
   if (!byCount) texts.set(shape, byCount = new Map());
   let text = byCount.get(count);
@@ -93,7 +94,7 @@ export async function insertRows(connection: MysqlConnection, rows: readonly Row
     const count = SIZES.find((size) => size <= fits)!;
     const values: unknown[] = [];
     for (let i = at; i < at + count; i++) for (const value of rows[i].values) values.push(bound(value));
-    await connection.execute(insertSql(shape, count), values);
+    await connection.execute(insertText(shape, count), values);
     at += count;
   }
 }

@@ -101,7 +101,7 @@ function checked(spaced: string): { run: ParseResult; type: string } {
       range?: { start: number };
     };
     const place = range ? ` at character ${range.start + 1}` : "";
-    throw new TypeError(`the expression "${text}" is wrong${place}: ${summary ?? message}`);
+    throw new TypeError(`the expression "${text}" is wrong${place}: ${inWords(summary ?? message)}`);
   }
 }
 
@@ -133,8 +133,26 @@ function evaluate(run: ParseResult, context: ReadonlyMap<string, unknown>): unkn
     if (/\bnull\b/.test(said)) return null;
     const numbers = /\bstring\b/.test(said) ? withNumbers(context) : context;
     if (numbers !== context) return evaluate(run, numbers as typeof context);
-    throw new UnfitError(said);
+    throw new UnfitError(inWords(said));
   }
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  string: "text",
+  double: "number",
+  int: "number",
+  uint: "number",
+  bool: "truth value",
+  map: "object",
+  list: "array",
+};
+
+/** What CEL says of kinds that do not go together: "no such overload: dyn<string> > double". */
+function inWords(said: string): string {
+  const overload = /^no such overload: (.+)$/.exec(said)?.[1];
+  if (overload === undefined) return said;
+  const kinds = overload.replace(/dyn<([^<>]+)>/g, "$1").replace(/\b[a-z]+\b/g, (it) => KINDS[it] ?? it);
+  return `${kinds} cannot be computed`;
 }
 
 /** From a value of CEL to one that a payload could have. */

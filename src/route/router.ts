@@ -185,3 +185,8 @@ export function routesProblems(
   }));
   return tableProblems(alone, duration);
 }
+
+/** The identities of the routes, in their order. */
+export function routeIds(routes: readonly RouteOptions[]): string[] {
+  return compileRoutes(routes, new RouteMemories()).map(({ id }) => id);
+}

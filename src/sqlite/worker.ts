@@ -45,6 +45,21 @@ function bound(value: SqlValue, type = ""): null | number | bigint | string | Ui
   return typeof value === "bigint" && (value > INTEGER_MAX || value < INTEGER_MIN) ? value.toString() : value;
 }
 
+/** The statement for one row. */
+export function insertText({ table, columns, key, onDuplicateKey }: Shape): string {
+  const names = columns.map((it) => quote(it.name));
+  const conflict = onDuplicateKey === "ignore"
+    ? " ON CONFLICT DO NOTHING"
+    : onDuplicateKey === "update" && key.length > 0
+    ? ` ON CONFLICT (${key.map(quote).join(",")}) DO UPDATE SET ${
+      names.map((it) => `${it}=excluded.${it}`).join(",")
+    }`
+    : "";
+  return `INSERT INTO ${quote(table)} (${names.join(",")}) VALUES (${
+    names.map(() => "?").join(",")
+  })${conflict}`;
+}
+
 class Embedded {
   readonly #db: DatabaseSync;
   readonly #createTables: boolean;
@@ -91,20 +106,9 @@ class Embedded {
     { shape, values }: Row,
     columns: ReadonlyMap<string, string>,
   ): { reason: string; errno: number } | null {
-    const names = shape.columns.map((it) => quote(it.name));
-    const conflict = shape.onDuplicateKey === "ignore"
-      ? " ON CONFLICT DO NOTHING"
-      : shape.onDuplicateKey === "update" && shape.key.length > 0
-      ? ` ON CONFLICT (${shape.key.map(quote).join(",")}) DO UPDATE SET ${
-        names.map((it) => `${it}=excluded.${it}`).join(",")
-      }`
-      : "";
-    const sql = `INSERT INTO ${quote(shape.table)} (${names.join(",")}) VALUES (${
-      names.map(() => "?").join(",")
-    })${conflict}`;
     try {
       const typed = values.map((it, i) => bound(it, columns.get(shape.columns[i].name.toLowerCase())));
-      this.#statement(sql).run(...typed);
+      this.#statement(insertText(shape)).run(...typed);
       return null;
     } catch (error) {
       const { errcode, message } = error as { errcode?: number; message: string };
