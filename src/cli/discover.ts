@@ -37,6 +37,12 @@ export const discover: Command = {
     write: { type: "boolean", summary: "add the routes to the configuration" },
     json: JSON_OPTION,
   },
+  notes: [
+    "Retained messages of Home Assistant's discovery give units, and topics to listen to besides.",
+    "--json: { kind, topics, messages, route, columns: [{ table?, name, type, unit, value }], sql, sample: { topic, rows,",
+    "reason } }, one for each route; `table` where it is not the route's first one.",
+    "Exit codes: 0 something was heard, whether or not it was new; 1 nothing was; 69 the broker is out of reach.",
+  ],
   async run({ values }, io) {
     const path = values.config;
     if (typeof path !== "string") throw new UsageError("discover needs a configuration: -c FILE");
@@ -45,9 +51,10 @@ export const discover: Command = {
     const { config } = await loadConfig(path);
     const hearing = new Hearing(config, topic);
     await hear(config, hearing, topic, forMs, io);
-    const all = hearing.proposals().map((proposal) => found(proposal, config.name));
+    const proposals = hearing.proposals();
+    const all = proposals.slice(0, PROPOSALS_MAX).map((proposal) => found(proposal, config.name));
     for (const it of all) io.out(values.json ? JSON.stringify(it) : formatFound(it));
-    for (const line of hearing.summary(all)) io.err(line);
+    for (const line of hearing.summary(all, proposals.length - all.length)) io.err(line);
     if (all.length === 0) return 0;
     if (values.write) await write(path, all, config, io);
     else io.err("--write adds them to the configuration");
@@ -67,13 +74,17 @@ async function hear(config: Config, hearing: Hearing, topic: string | undefined,
       signal: io.signal,
       say: (sentence) => progress.above(() => io.err(sentence)),
       onListening: () => progress.start(),
-    }, (message) => hearing.add(message));
+    }, (message, also) => {
+      for (const stateTopic of hearing.add(message)) if (topic === undefined) also(stateTopic);
+    });
   } finally {
     progress.end();
   }
   if (hearing.messages > 0) return;
   throw new SluiceError(`nothing was heard on ${topic ?? "the topics that devices usually use"}`, {
-    hint: "listen longer with --for 10m, or to everything with --topic '#'",
+    hint:
+      "listen longer with --for 10m, or to everything with --topic '#'; or do the broker's access rules " +
+      "(mosquitto: acl_file) keep messages from this user?",
   });
 }
 
@@ -92,11 +103,13 @@ function usualFilters(routes: readonly RouteOptions[]): string[] {
 
 /** Announcements, and topics that are taken: more than a home has. */
 const REMEMBERED_MAX = 10_000;
+/** Routes that are proposed: more than anyone would read. */
+const PROPOSALS_MAX = 100;
 
 /** Sorts what is heard: announcements, what the routes take already, and what is new. */
 class Hearing {
   readonly #observation = new Observation();
-  readonly #announced = new Map<string, Announced>();
+  readonly #announced = new Map<string, readonly Announced[]>();
   readonly #taken = new Set<string>();
   readonly #config: Config;
   readonly #router: Router;
@@ -115,40 +128,71 @@ class Hearing {
     return this.#observation.topics.size + this.#taken.size;
   }
 
-  add(message: Message): void {
+  /** Returns topics that the message announces. */
+  add(message: Message): readonly string[] {
     if (isDiscovery(message.topic)) {
-      const announced = this.#announced.size < REMEMBERED_MAX ? readDiscovery(message) : null;
-      if (announced) this.#announced.set(message.topic, announced);
-    } else if (!this.#wanted || matchPattern(this.#wanted, message.topic.split("/"))) {
+      const announced = this.#announced.size < REMEMBERED_MAX ? readDiscovery(message) : [];
+      if (announced.length > 0) this.#announced.set(message.topic, announced);
+      return announced.map(({ stateTopic }) => stateTopic).filter((it) => !isListenedTo(it));
+    }
+    if (!this.#wanted || matchPattern(this.#wanted, message.topic.split("/"))) {
       this.messages++;
       if (this.#router.address(message.topic).length === 0) this.#observation.add(message);
       else if (this.#taken.size < REMEMBERED_MAX) this.#taken.add(message.topic);
     }
+    return [];
   }
 
   proposals() {
     return propose(this.#observation, {
-      announced: [...this.#announced.values()],
+      announced: [...this.#announced.values()].flat(),
       allows: (preset: PresetName) => validateRoute({ preset }).length === 0,
       has: (preset: PresetName) => this.#config.routes.some(({ family }) => family === preset),
       tables: shapesOf(this.#config.routes).map(({ table }) => table),
     });
   }
 
-  summary(all: readonly Found[]): string[] {
+  /** Topics that were announced and have said nothing. */
+  get #silent(): number {
+    const topics = new Set([...this.#announced.values()].flat().map(({ stateTopic }) => stateTopic));
+    return [...topics].filter((it) => !this.#observation.topics.has(it) && !this.#taken.has(it)).length;
+  }
+
+  summary(all: readonly Found[], more: number): string[] {
     const { ignored } = this.#observation;
     const taken = this.#taken.size;
+    const silent = this.#silent;
     return [
       `heard ${count(this.messages, "message")} on ${count(this.topics, "topic")}: ${
         all.length === 0 ? "nothing new to propose" : count(all.length, "new route")
       }`,
       ...(taken > 0 ? [`the routes of the configuration take ${count(taken, "topic")} already`] : []),
+      ...(silent > 0
+        ? [
+          `Home Assistant knows ${
+            count(silent, "more topic")
+          } that said nothing meanwhile: listen longer with --for 10m`,
+        ]
+        : []),
       ...overlaps(all),
+      ...(more > 0
+        ? [`${more} further kinds of topics are left out: look at some at a time, with --topic`]
+        : []),
       ...(ignored > 0
         ? [`${count(ignored, "message")} came on more topics than are looked at: narrow it with --topic`]
         : []),
     ];
   }
+}
+
+const LISTENED_TO = [HOME_FILTER, DISCOVERY_FILTER, ...FAMILIES.flatMap(({ filters }) => filters)].map(
+  parsePattern,
+);
+
+/** Whether the topic is among those that devices usually use. */
+function isListenedTo(topic: string): boolean {
+  const levels = topic.split("/");
+  return LISTENED_TO.some((pattern) => matchPattern(pattern, levels) !== null);
 }
 
 /** A pattern may take topics that have a route of their own: then a message makes two rows. */

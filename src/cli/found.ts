@@ -8,6 +8,7 @@ import { columnType, createTableSql } from "../mysql/ddl.ts";
 import { expandPreset, shapesOf } from "../route/mod.ts";
 import type { Shape } from "../message.ts";
 import type { RouteOptions } from "../route/options.ts";
+import { harmless } from "./messages.ts";
 import { Explainer, type Explanation } from "./explanation.ts";
 
 /** The shape of `discover --json`: one object for each route. */
@@ -87,8 +88,8 @@ export function formatFound({ kind, topics, messages, route, columns, sql, sampl
   ];
   const rows = sample?.rows.map((row) => Object.entries(row.columns).map(([name, it]) => [name, show(it)]));
   return [
-    `# ${title}`,
-    `${kind}; ${heard}, such as ${topics[0]}`,
+    `# ${harmless(title)}`,
+    `${kind}; ${heard}, such as ${harmless(topics[0])}`,
     "",
     ...aligned(table),
     "",
@@ -97,7 +98,7 @@ export function formatFound({ kind, topics, messages, route, columns, sql, sampl
     sql,
     "",
     ...(sample === null ? [] : [
-      `row of ${sample.topic}${sample.reason === null ? "" : `: none, ${sample.reason}`}`,
+      harmless(`row of ${sample.topic}${sample.reason === null ? "" : `: none, ${sample.reason}`}`),
       ...aligned(rows?.[0] ?? []),
       "",
     ]),
@@ -109,7 +110,7 @@ export const count = (n: number, noun: string) => `${n} ${noun}${n === 1 ? "" : 
 const SHOWN_MAX = 120;
 
 function show(value: unknown): string {
-  const text = JSON.stringify(value);
+  const text = harmless(JSON.stringify(value));
   return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text;
 }
 

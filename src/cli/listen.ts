@@ -36,11 +36,14 @@ export interface ListenOptions {
   readonly onListening?: () => void;
 }
 
-/** Calls `hear` for each message, until the time is over or the signal is aborted. */
+/** More filters are asked for together, not one by one. */
+const ALSO_AFTER_MS = 200;
+
+/** Calls `hear` for each message, until the time is over or the signal is aborted. `also` adds a filter to listen to. */
 export async function listen(
   config: Config,
   options: ListenOptions,
-  hear: (message: Message) => void,
+  hear: (message: Message, also: (filter: string) => void) => void,
 ): Promise<void> {
   // A secret that cannot be read is a wrong configuration, not a broker out of reach.
   await config.broker.password?.read();
@@ -48,12 +51,23 @@ export async function listen(
   // The timers of the source do not keep the process alive, and between two attempts to connect there is nothing else.
   const awake = setInterval(() => {}, 60_000);
   const source = openSource(listener.sourceOptions());
+  const filters = new Set(options.filters);
+  let asking: Timer | undefined;
+  const also = (filter: string) => {
+    if (filters.has(filter)) return;
+    filters.add(filter);
+    asking ??= systemClock.timer(ALSO_AFTER_MS, () => {
+      asking = undefined;
+      source.subscribe([...filters]);
+    });
+  };
   try {
     for await (const arrivals of source.arrivals(listener.over)) {
-      for (const arrival of arrivals) if (arrival.kind === "publish") hear(arrival);
+      for (const arrival of arrivals) if (arrival.kind === "publish") hear(arrival, also);
       source.acknowledge(arrivals);
     }
   } finally {
+    asking?.cancel();
     listener.end();
     clearInterval(awake);
     await source[Symbol.asyncDispose]();

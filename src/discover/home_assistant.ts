@@ -23,32 +23,47 @@ export function isDiscovery(topic: string): boolean {
   return /^homeassistant\/.+\/config$/.test(topic);
 }
 
-/** What one discovery message announces; null where it announces nothing that can be read. */
-export function readDiscovery(message: Message): Announced | null {
-  let config: Record<string, unknown>;
+/** A message announces one thing, or, for a whole device, several: more than any device has are not looked at. */
+const COMPONENTS_MAX = 200;
+
+/** What one discovery message announces; nothing where there is nothing that can be read. */
+export function readDiscovery(message: Message): Announced[] {
+  let config: unknown;
   try {
     config = JSON.parse(new TextDecoder().decode(message.payload));
   } catch {
-    return null;
+    return [];
   }
-  if (config === null || typeof config !== "object") return null;
+  if (!isObject(config)) return [];
+  const components = config.components ?? config.cmps;
+  if (!isObject(components)) return announced(config);
+  // What is said of the device is said of each of its components.
+  return Object.values(components).slice(0, COMPONENTS_MAX)
+    .flatMap((it) => isObject(it) ? announced({ ...config, ...it }) : []);
+}
+
+const isObject = (it: unknown): it is Readonly<Record<string, unknown>> =>
+  it !== null && typeof it === "object" && !Array.isArray(it);
+
+function announced(config: Readonly<Record<string, unknown>>): Announced[] {
   const text = (long: string, short: string) => {
     const value = config[long] ?? config[short];
     return typeof value === "string" ? value : undefined;
   };
   const root = typeof config["~"] === "string" ? config["~"] : "";
-  const stateTopic = text("state_topic", "stat_t")?.replace(/^~|~$/, root);
-  if (!stateTopic) return null;
+  // A function, because $ means something in a replacement.
+  const stateTopic = text("state_topic", "stat_t")?.replace(/^~|~$/, () => root);
+  if (!stateTopic || /[+#\0]/.test(stateTopic)) return [];
   const template = text("value_template", "val_tpl")?.trim();
   const path = template === undefined ? [] : readTemplate(template);
-  if (path === null) return null;
-  return {
+  if (path === null) return [];
+  return [{
     stateTopic,
     path,
     unit: text("unit_of_measurement", "unit_of_meas"),
     deviceClass: text("device_class", "dev_cla"),
     name: text("name", "name"),
-  };
+  }];
 }
 
 function readTemplate(template: string): string[] | null {

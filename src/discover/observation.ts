@@ -1,16 +1,25 @@
 /**
  * What was heard, topic by topic: how often, in which form, with which fields of which types.
  *
- * Bounded: topics beyond the limit are counted and otherwise ignored, and of a payload nothing is kept but one
- * sample. It draws no conclusions; `proposal.ts` does.
+ * Bounded, also by bytes, whatever is sent: topics and fields beyond the limits are counted and otherwise ignored, and of
+ * a payload nothing is kept but one sample. It draws no conclusions; `proposal.ts` does.
  */
 import type { Message } from "../message.ts";
 
 /** Topics that are kept; more than a home has, fewer than memory has. */
 const TOPICS_MAX = 5_000;
 const FIELDS_MAX = 200;
+/** Keys and topics that are longer are no names. */
+const NAME_LENGTH_MAX = 500;
 /** Samples above this many bytes are not kept. */
 const SAMPLE_BYTES_MAX = 16 * 1024;
+/** Payloads above this many bytes are not read: they are pictures and firmware. */
+const READ_BYTES_MAX = 1024 * 1024;
+/** For all topics, fields and samples together, about. */
+const BYTES_MAX = 32 * 1024 * 1024;
+const TOPIC_BYTES = 1_000, FIELD_BYTES = 300;
+/** Above it a text is long, no matter how long. */
+const LENGTH_COUNTED_MAX = 10_000;
 
 export type Form = "object" | "array" | "number" | "boolean" | "text" | "binary" | "empty";
 
@@ -50,6 +59,7 @@ export class Observation {
   messages = 0;
   /** Messages on topics beyond the limit. */
   ignored = 0;
+  #bytes = 0;
 
   add(message: Message): void {
     this.messages++;
@@ -60,15 +70,27 @@ export class Observation {
     }
     facts.count++;
     if (message.retain) facts.retained++;
-    if (message.payload.length <= SAMPLE_BYTES_MAX && message.payload.length > 0) facts.sample = message;
+    this.#keepSample(facts, message);
     const { form, value } = read(message.payload);
     facts.forms.set(form, (facts.forms.get(form) ?? 0) + 1);
-    if (form === "object") enter(facts, [], value as Record<string, unknown>, 0);
-    else if (form !== "empty" && form !== "binary") note(facts, [], value);
+    if (form === "object") this.#enter(facts, [], value as Record<string, unknown>, 0);
+    else if (form !== "empty" && form !== "binary") this.#note(facts, [], value);
+  }
+
+  /** The newest that is small enough. */
+  #keepSample(facts: TopicFacts, message: Message): void {
+    const { length } = message.payload;
+    const more = length - (facts.sample?.payload.length ?? 0);
+    if (length === 0 || length > SAMPLE_BYTES_MAX || this.#bytes + more > BYTES_MAX) return;
+    this.#bytes += more;
+    // What came over the wire may be a part of something larger.
+    facts.sample = { ...message, payload: message.payload.slice() };
   }
 
   #begin(topic: string): TopicFacts | undefined {
-    if (this.topics.size >= TOPICS_MAX) return undefined;
+    const isName = topic.length <= NAME_LENGTH_MAX && !topic.includes("\0");
+    if (!isName || this.topics.size >= TOPICS_MAX || this.#bytes >= BYTES_MAX) return undefined;
+    this.#bytes += TOPIC_BYTES + 4 * topic.length;
     const facts: TopicFacts = {
       topic,
       levels: topic.split("/"),
@@ -82,7 +104,46 @@ export class Observation {
     this.topics.set(topic, facts);
     return facts;
   }
+
+  #enter(facts: TopicFacts, path: readonly string[], value: Record<string, unknown>, depth: number): void {
+    for (const key of Object.keys(value)) {
+      if (key.length > NAME_LENGTH_MAX) continue;
+      const inner = value[key];
+      const below = [...path, key];
+      const isObject = inner !== null && typeof inner === "object" && !Array.isArray(inner);
+      if (isObject && depth < DEPTH_MAX && Object.keys(inner).length > 0) {
+        this.#enter(facts, below, inner as Record<string, unknown>, depth + 1);
+      } else {
+        this.#note(facts, below, inner);
+      }
+    }
+  }
+
+  #note(facts: TopicFacts, path: readonly string[], value: unknown): void {
+    const key = JSON.stringify(path);
+    let field = facts.fields.get(key);
+    if (!field) {
+      if (facts.fields.size >= FIELDS_MAX || this.#bytes >= BYTES_MAX) return;
+      this.#bytes += FIELD_BYTES + 6 * key.length;
+      facts.fields.set(key, field = noFacts());
+      facts.paths.set(key, path);
+    }
+    count(field, value);
+  }
 }
+
+const noFacts = (): FieldFacts => ({
+  count: 0,
+  integers: 0,
+  numbers: 0,
+  booleans: 0,
+  times: 0,
+  localTimes: 0,
+  texts: 0,
+  structures: 0,
+  lengthMax: 0,
+  magnitudeMax: 0,
+});
 
 /** The form that a topic's payloads have most often. */
 export function mainForm({ forms }: TopicFacts): Form {
@@ -99,6 +160,7 @@ const BOOLEAN = /^(on|off|true|false|online|offline|open|closed)$/i;
 
 function read(payload: Uint8Array): { form: Form; value: unknown } {
   if (payload.length === 0) return { form: "empty", value: null };
+  if (payload.length > READ_BYTES_MAX) return { form: "binary", value: null };
   let text: string;
   try {
     text = decoder.decode(payload);
@@ -121,44 +183,7 @@ function read(payload: Uint8Array): { form: Form; value: unknown } {
 /** Nested objects are entered this deep; below, the object is one value. */
 const DEPTH_MAX = 3;
 
-function enter(
-  facts: TopicFacts,
-  path: readonly string[],
-  value: Record<string, unknown>,
-  depth: number,
-): void {
-  for (const key of Object.keys(value)) {
-    const inner = value[key];
-    const below = [...path, key];
-    const isObject = inner !== null && typeof inner === "object" && !Array.isArray(inner);
-    if (isObject && depth < DEPTH_MAX && Object.keys(inner).length > 0) {
-      enter(facts, below, inner as Record<string, unknown>, depth + 1);
-    } else {
-      note(facts, below, inner);
-    }
-  }
-}
-
-function note(facts: TopicFacts, path: readonly string[], value: unknown): void {
-  const key = JSON.stringify(path);
-  let field = facts.fields.get(key);
-  if (!field) {
-    if (facts.fields.size >= FIELDS_MAX) return;
-    field = {
-      count: 0,
-      integers: 0,
-      numbers: 0,
-      booleans: 0,
-      times: 0,
-      localTimes: 0,
-      texts: 0,
-      structures: 0,
-      lengthMax: 0,
-      magnitudeMax: 0,
-    };
-    facts.fields.set(key, field);
-    facts.paths.set(key, path);
-  }
+function count(field: FieldFacts, value: unknown): void {
   field.count++;
   if (typeof value === "number") {
     field.numbers++;
@@ -167,7 +192,7 @@ function note(facts: TopicFacts, path: readonly string[], value: unknown): void 
   } else if (typeof value === "boolean") {
     field.booleans++;
   } else if (typeof value === "string") {
-    field.lengthMax = Math.max(field.lengthMax, [...value].length);
+    field.lengthMax = Math.max(field.lengthMax, lengthOf(value));
     const time = TIME.exec(value);
     if (time) time[3] ? field.times++ : field.localTimes++;
     else if (BOOLEAN.test(value)) field.booleans++;
@@ -177,3 +202,6 @@ function note(facts: TopicFacts, path: readonly string[], value: unknown): void 
     field.structures++;
   }
 }
+
+/** Characters. */
+const lengthOf = (text: string) => text.length > LENGTH_COUNTED_MAX ? text.length : [...text].length;

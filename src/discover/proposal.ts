@@ -52,6 +52,7 @@ export function propose(observation: Observation, options: ProposalOptions = {})
     kin.set(family?.preset, one);
   }
   const taken = new Set(tables);
+  const byTopic = Map.groupBy(announced, ({ stateTopic }) => stateTopic);
   return [...kin.values()].sort((a, b) => Number(!a.family) - Number(!b.family)).flatMap(
     ({ family, topics }): Proposal[] => {
       if (family && has(family.preset)) return [];
@@ -59,7 +60,7 @@ export function propose(observation: Observation, options: ProposalOptions = {})
         return [{ route: presetRoute(family.preset, taken), kind: family.title, topics }];
       }
       const readings = topics.filter(({ topic }) => !ADMINISTRATION.test(topic));
-      return groups(readings, family !== undefined).map((group) => shaped(group, family, announced, taken));
+      return groups(readings, family !== undefined).map((group) => shaped(group, family, byTopic, taken));
     },
   );
 }
@@ -123,7 +124,7 @@ type Columns = Record<string, string | ColumnOptions>;
 function shaped(
   topics: readonly TopicFacts[],
   family: Family | undefined,
-  announced: readonly Announced[],
+  announced: ReadonlyMap<string, readonly Announced[]>,
   taken: Set<string>,
 ): Proposal {
   const form = mainForm(topics[0]);
@@ -132,9 +133,8 @@ function shaped(
   const columns: Columns = { received_at: "@received" };
   for (const name of names) columns[name] = `{${name}}`;
   const column = (key: string, path: readonly string[]): ColumnOptions => {
-    const unit = announced.find((it) =>
-      it.path.join("\0") === path.join("\0") && topics.some(({ topic }) => topic === it.stateTopic)
-    )?.unit;
+    const unit = topics.flatMap(({ topic }) => announced.get(topic) ?? [])
+      .find((it) => it.path.join("\0") === path.join("\0"))?.unit;
     return { value: pathText(path), ...typeOf(factsOf(topics, key)), ...(unit ? { unit } : {}) };
   };
   const kind = [...(family ? [family.title] : []), FORM_NAMES[form]].join(": ");

@@ -115,26 +115,44 @@ Deno.test("plain values, hostile payloads and $SYS do no harm", () => {
 });
 
 Deno.test("Home Assistant's discovery gives units, abbreviated or not", () => {
-  const announced = readDiscovery(message("homeassistant/sensor/a/config", {
+  const [announced] = readDiscovery(message("homeassistant/sensor/a/config", {
     "~": "Home/kitchen",
     stat_t: "~/climate",
     val_tpl: "{{ value_json.temperature | round(1) }}",
     unit_of_meas: "°C",
   }));
-  assert.deepEqual(announced && { topic: announced.stateTopic, path: announced.path, unit: announced.unit }, {
+  assert.deepEqual({ topic: announced.stateTopic, path: announced.path, unit: announced.unit }, {
     topic: "Home/kitchen/climate",
     path: ["temperature"],
     unit: "°C",
   });
   const [{ route }] = propose(heard(["Home/kitchen/climate", { temperature: 20 }]), {
-    announced: [announced!],
+    announced: [announced],
   });
   assert.deepEqual(route.columns!.temperature, { value: "$.temperature", type: "double", unit: "°C" });
-  assert.equal(readDiscovery(message("homeassistant/sensor/a/config", "")), null);
-  assert.equal(
-    readDiscovery(message("homeassistant/sensor/a/config", { stat_t: "x", val_tpl: "{% if x %}" })),
-    null,
-  );
+  const nothing = ["", "[]", "null", "7", { stat_t: "x", val_tpl: "{% if x %}" }, { stat_t: "a/#" }, {
+    cmps: { a: 1 },
+  }];
+  for (const it of nothing) assert.deepEqual(readDiscovery(message("homeassistant/sensor/a/config", it)), []);
+});
+
+Deno.test("one announcement for a whole device gives the units of all its parts", () => {
+  const announced = readDiscovery(message("homeassistant/device/0AFFD2/config", {
+    dev: { ids: "ea334450945afc", name: "Kitchen" },
+    o: { name: "bla2mqtt" },
+    "~": "bla/$&",
+    stat_t: "~/state",
+    cmps: {
+      t: { p: "sensor", dev_cla: "temperature", unit_of_meas: "°C", val_tpl: "{{ value_json.temperature }}" },
+      h: { p: "sensor", unit_of_measurement: "%", value_template: "{{ value_json['hum:1'] }}" },
+      own: { p: "binary_sensor", state_topic: "bla/door", val_tpl: "{{ value }}" },
+    },
+  }));
+  assert.deepEqual(announced.map(({ stateTopic, path, unit }) => [stateTopic, path, unit]), [
+    ["bla/$&/state", ["temperature"], "°C"],
+    ["bla/$&/state", ["hum:1"], "%"],
+    ["bla/door", [], undefined],
+  ]);
 });
 
 Deno.test("where a family's preset may not be used, its readings are grouped by shape", () => {
