@@ -147,7 +147,9 @@ function explain(error: unknown, io: Io, debug: boolean): number {
     for (const finding of error.findings) io.err(formatFinding(finding, error.source, colour) + "\n");
   }
   io.err(`error: ${messageOf(error)}`);
-  if (error instanceof SluiceError && error.hint) io.err(`  = help: ${error.hint}`);
+  if (error instanceof SluiceError && error.hint) {
+    io.err(`  = help: ${error.hint.replaceAll("\n", "\n          ")}`);
+  }
   if (debug && error instanceof Error) io.err(error.stack ?? "");
   else if (!(error instanceof SluiceError)) io.err("  = help: --debug shows where it comes from");
   if (error instanceof UsageError) return 2;

@@ -142,7 +142,7 @@ export class Setup {
     if (!(error instanceof SluiceError) || error instanceof UsageError) throw error;
     if (!this.#questions) {
       const hint = [error.hint, "--offline writes the configuration without a trial"].filter(Boolean).join(
-        "; ",
+        "\n",
       );
       throw error instanceof UnreachableError
         ? new UnreachableError(error.message, { cause: error, hint })

@@ -134,7 +134,7 @@ function isLatin(column: RowColumn, { charset }: TableColumn): boolean {
 
 /** A column without a declared type or a role says nothing about what would be better. */
 function wouldMend({ severity }: Misfit, { type, role }: RowColumn): boolean {
-  return severity !== "note" && (type !== undefined || role !== "value");
+  return severity !== "note" && (type !== undefined || role !== "value" && role !== "time");
 }
 
 /** Numbers and times are ASCII in any character set. */
@@ -174,7 +174,9 @@ function valueSql(table: string, column: TableColumn, primary: readonly string[]
 
 /** A key that is missing in the payload is NULL, which these columns refuse. */
 function nullableColumns(shape: Shape, known: ReadonlyMap<string, TableColumn>): TableFinding[] {
-  const strict = shape.columns.filter((it) => it.role === "value" && !shape.key.includes(it.name)).flatMap(
+  const strict = shape.columns.filter((it) =>
+    ["value", "time"].includes(it.role) && !shape.key.includes(it.name)
+  ).flatMap(
     (column) => {
       const there = known.get(column.name.toLowerCase());
       return there && !there.nullable && !there.generated ? [{ column, there }] : [];

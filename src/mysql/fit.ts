@@ -36,7 +36,7 @@ type Given =
   | { readonly kind: "date" };
 
 /** What people call it. */
-const NAMES: Readonly<Record<Exclude<RowColumn["role"], "value">, string>> = {
+const NAMES: Readonly<Record<Exclude<RowColumn["role"], "value" | "time">, string>> = {
   received: "the time of arrival",
   topic: "the topic",
   payload: "the payload as it came",
@@ -72,7 +72,7 @@ export function misfitOf(column: RowColumn, there: TableColumn): Misfit | null {
 
 /** For messages: "varchar(40)", "the time of arrival". */
 function nameOf({ type, role }: RowColumn): string {
-  const isRaw = role !== "value" && role !== "level";
+  const isRaw = !["value", "time", "level"].includes(role);
   return type !== undefined && !isRaw ? parseColumnType(type).sql.toLowerCase() : NAMES[role as "level"];
 }
 

@@ -6,12 +6,15 @@
  * Changes nothing. An ALTER is checked only when it runs: what is tried is one that is sure to fail.
  */
 import { messageOf } from "../errors.ts";
+import { HOUR_COLUMN, hourlyTable } from "../hourly.ts";
 import type { Shape } from "../message.ts";
+import { designOf } from "../table_design.ts";
 import { errnoOf } from "./classify.ts";
 import type { Mends, TableFinding } from "./compare.ts";
 import type { MysqlConnection } from "./connect.ts";
 import { LEDGER_SQL, quote } from "./ddl.ts";
 import type { TableFacts } from "./inspect.ts";
+import { tableFacts } from "./table_facts.ts";
 
 /** MySQL and MariaDB: table access denied, column access denied. */
 const DENIED = [1142, 1143];
@@ -54,20 +57,34 @@ export async function missingPrivileges(
   const errno = errnoOf(error);
   if (errno !== null && DENIED.includes(errno)) denied.push(...needed);
   else if (error && !KNOWN_OTHERWISE.includes(errno ?? 0)) findings.push(unfitting(shape, error, errno));
-  if (facts?.kind === "table" && addColumns && await isAlterDenied(connection, shape.table)) {
+  if (
+    facts?.kind === "table" && addColumns &&
+    await isRefused(connection, shape.table, (it) => `DROP COLUMN ${it}`)
+  ) {
     denied.push("ALTER");
   }
-  if (denied.length === 0) return findings;
-  // In GRANT a database's name is a pattern, in which _ stands for any character, unless a table's name follows.
-  const on = template === undefined
-    ? `${quote(account.database)}.${quote(shape.table)}`
-    : `${quote(account.database.replace(/[_%]/g, "\\$&"))}.*`;
+  return [
+    ...noGrant(denied, template ?? shape.table, grantOn(account, shape.table, template), account),
+    ...findings,
+  ];
+}
+
+/** In GRANT a database's name is a pattern, in which _ stands for any character, unless a table's name follows. */
+function grantOn({ database }: Account, table: string, template?: string): string {
+  return template === undefined
+    ? `${quote(database)}.${quote(table)}`
+    : `${quote(database.replace(/[_%]/g, "\\$&"))}.*`;
+}
+
+function noGrant(denied: readonly string[], called: string, on: string, { user }: Account): TableFinding[] {
+  if (denied.length === 0) return [];
+  const message = `the user ${user} may not ${inWords(denied, called)}`;
   return [{
     severity: "error",
     code: "no-grant",
-    message: `the user ${account.user} may not ${inWords(denied, template ?? shape.table)}`,
-    sql: `GRANT ${denied.join(", ")} ON ${on} TO ${account.user}`,
-  }, ...findings];
+    message,
+    sql: `GRANT ${denied.join(", ")} ON ${on} TO ${user}`,
+  }];
 }
 
 const VERBS: Readonly<Record<string, string>> = {
@@ -75,7 +92,9 @@ const VERBS: Readonly<Record<string, string>> = {
   INSERT: "insert into",
   SELECT: "read",
   UPDATE: "overwrite rows of",
-  ALTER: "add columns to",
+  DELETE: "remove rows of",
+  ALTER: "alter",
+  DROP: "drop partitions of",
 };
 
 /** "make the table and insert into climate" */
@@ -83,6 +102,46 @@ function inWords(privileges: readonly string[], table: string): string {
   const words = [...new Set(privileges)].map((it) => VERBS[it]);
   const list = words.length === 1 ? words[0] : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
   return `${list} ${table}`;
+}
+
+/** What the user lacks to remove old rows and to sum up hours. */
+export async function upkeepPrivileges(
+  connection: MysqlConnection,
+  shape: Shape,
+  { createTables }: Pick<Mends, "createTables">,
+  account: Account,
+): Promise<TableFinding[]> {
+  const { time, retentionMs, hourly } = designOf(shape);
+  if (time === undefined) return [];
+  const [table, at] = [quote(shape.table), quote(time)];
+  const denied = (sql: string) => isDenied(connection, sql);
+  const own: string[] = [];
+  if (retentionMs !== undefined) {
+    if (await denied(`DELETE FROM ${table} WHERE ${at} < '2000-01-01'`)) own.push("SELECT", "DELETE");
+    const { partitions = [] } = await tableFacts(connection, shape.table) ?? {};
+    if (partitions.length > 0 && await isRefused(connection, shape.table, (it) => `DROP PARTITION ${it}`)) {
+      own.push("ALTER", "CREATE", "INSERT", "DROP");
+    }
+  }
+  if (!hourly) return noGrant(own, shape.table, grantOn(account, shape.table), account);
+  if (!own.includes("SELECT") && await denied(`SELECT ${at} FROM ${table}`)) own.push("SELECT");
+  const summary = hourlyTable(shape.table);
+  const there = await tableFacts(connection, summary) !== undefined;
+  const hour = quote(HOUR_COLUMN);
+  const theirs = [
+    ...(!there && createTables && await denied(`CREATE TABLE ${quote(summary)} (a INT)`) ? ["CREATE"] : []),
+    ...(await denied(
+        `INSERT INTO ${
+          quote(summary)
+        } (${hour}) VALUES (?) ON DUPLICATE KEY UPDATE ${hour} = VALUES(${hour})`,
+      )
+      ? ["SELECT", "INSERT", "UPDATE"]
+      : []),
+  ];
+  return [
+    ...noGrant(own, shape.table, grantOn(account, shape.table), account),
+    ...noGrant(theirs, summary, grantOn(account, summary), account),
+  ];
 }
 
 /** Something else is wrong with inserting there: a view that takes no rows, for one. */
@@ -121,15 +180,12 @@ export async function ledgerFindings(
     denied.push("SELECT", "INSERT", "UPDATE");
     break;
   }
-  if (denied.length === 0) return [];
-  return [{
-    severity: "error",
-    code: "no-grant",
-    message: `the user ${account.user} may not ${
-      inWords(denied, "sluice_ledger")
-    }, in which the gateway keeps how far it has come`,
-    sql: `GRANT ${denied.join(", ")} ON ${quote(account.database)}.sluice_ledger TO ${account.user}`,
-  }];
+  return noGrant(
+    denied,
+    "sluice_ledger, in which the gateway keeps how far it has come",
+    grantOn(account, "sluice_ledger"),
+    account,
+  );
 }
 
 function insertSql({ table, columns, onDuplicateKey }: Shape): string {
@@ -161,10 +217,15 @@ async function preparing(connection: MysqlConnection, sql: string): Promise<unkn
   }
 }
 
-async function isAlterDenied(connection: MysqlConnection, table: string): Promise<boolean> {
+/** Tries to take away something that is not there. */
+async function isRefused(
+  connection: MysqlConnection,
+  table: string,
+  what: (name: string) => string,
+): Promise<boolean> {
   const nowhere = `sluice_check_${crypto.randomUUID().replaceAll("-", "")}`;
   try {
-    await connection.query(`ALTER TABLE ${quote(table)} DROP COLUMN ${nowhere}`);
+    await connection.query(`ALTER TABLE ${quote(table)} ${what(nowhere)}`);
     return false;
   } catch (error) {
     if (errnoOf(error) === null) throw error;

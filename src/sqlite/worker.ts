@@ -5,7 +5,7 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Refused } from "../contracts.ts";
-import type { Row, SqlValue } from "../message.ts";
+import type { Row, Shape, SqlValue } from "../message.ts";
 import { startThread } from "../thread.ts";
 import { addColumnSql, createTableSql, LEDGER_SQL, quote } from "./ddl.ts";
 import type { SqlResult } from "./upkeep.ts";

@@ -121,82 +121,86 @@ Deno.test("check says for how long the broker really keeps messages, and what it
   });
 });
 
+type Start = Parameters<Parameters<typeof eachDatabase>[0]>[1];
+
+async function limits(flavour: string, start: Start): Promise<void> {
+  await using broker = await startMosquitto();
+  await using database = await start({
+    args: [
+      ...["--wait-timeout=600", "--max-connections=10", "--max-allowed-packet=1M", "--read-only=1"],
+      "--innodb-flush-log-at-trx-commit=2",
+    ],
+  });
+  const config = { ...embedded(broker.url), database: { url: database.url(), pool: { size: 5 } } };
+  await withFolder(JSON.stringify(config, null, 2), async (file, dir) => {
+    const { out } = await sluice(["check", "-c", file]);
+    await assertShown(`check_server_${flavour}`, out, dir);
+    const { code, all } = await findings(file);
+    assert.equal(code, 0, "warnings are no failure");
+    const own = all.filter((it) => it.code !== "mosquitto");
+    assert.deepEqual(own.map((it) => `${it.severity} ${it.code}`), [
+      "warning read-only",
+      "warning recycle",
+      "warning pool-size",
+      "warning packet",
+      "note flush",
+    ]);
+    const pool: Record<string, unknown> = {};
+    for (const { fix } of own) {
+      if (fix!.startsWith("SET")) await database.admin(fix!.split(";")[0]);
+      else Object.assign(pool, JSON.parse(`{${fix}}`));
+    }
+    assert.deepEqual(pool, { recycle: "480s", size: 5, maxOverflow: 5 });
+    await Deno.writeTextFile(
+      file,
+      JSON.stringify({ ...config, database: { url: database.url(), pool } }),
+    );
+    assert.deepEqual(told((await findings(file)).all), []);
+
+    await database.admin("ALTER USER sluice@'%' WITH MAX_USER_CONNECTIONS 3");
+    const limited = only((await findings(file)).all, "pool-size");
+    assert.match(limited.message, /takes 3 from this user \(max_user_connections\)/);
+    assert.equal(limited.fix, `"size": 3, "maxOverflow": 0`);
+  });
+}
+
+async function notLetIn(_flavour: string, start: Start): Promise<void> {
+  await using broker = await startMosquitto();
+  await using database = await start();
+  await database.admin("CREATE USER lonely@'%' IDENTIFIED BY 'secret'");
+  const urls = {
+    wrong_password: database.url().replace("secret", "wrong"),
+    no_database: database.url("cellar_1"),
+    no_right: database.url("home", "lonely:secret"),
+  };
+  for (const [name, url] of Object.entries(urls)) {
+    const config = { ...embedded(broker.url), database: { url } };
+    await withFolder(JSON.stringify(config, null, 2), async (file, dir) => {
+      const { code, out } = await sluice(["check", "-c", file]);
+      assert.equal(code, 69);
+      const end = out.slice(out.indexOf("error[database]"));
+      await assertShown(`check_${name}`, end, dir, [[/@'(localhost|127\.0\.0\.1|%)'/g, "@'HERE'"]]);
+    });
+  }
+  // Where there is no right and no database, what is typed then helps.
+  await withFolder({ ...embedded(broker.url), database: { url: urls.no_right } }, async (file) => {
+    const { fix } = only((await findings(file)).all, "database");
+    for (const sql of fix!.split("\n").slice(1)) await database.admin(sql);
+    assert.equal((await findings(file)).code, 0);
+  });
+}
+
 eachDatabase((flavour, start) => {
   testWith(
     ["mosquitto", flavour],
     `check compares the pool with the limits of ${flavour}, and its hints mend that`,
-    async () => {
-      await using broker = await startMosquitto();
-      await using database = await start({
-        args: [
-          ...["--wait-timeout=600", "--max-connections=10", "--max-allowed-packet=1M", "--read-only=1"],
-          "--innodb-flush-log-at-trx-commit=2",
-        ],
-      });
-      const config = { ...embedded(broker.url), database: { url: database.url(), pool: { size: 5 } } };
-      await withFolder(JSON.stringify(config, null, 2), async (file, dir) => {
-        const { out } = await sluice(["check", "-c", file]);
-        await assertShown(`check_server_${flavour}`, out, dir);
-        const { code, all } = await findings(file);
-        assert.equal(code, 0, "warnings are no failure");
-        const codes = all.filter((it) => it.code !== "mosquitto").map((it) => `${it.severity} ${it.code}`);
-        assert.deepEqual(codes, [
-          "warning read-only",
-          "warning recycle",
-          "warning pool-size",
-          "warning packet",
-          "note flush",
-        ]);
-        const pool: Record<string, unknown> = {};
-        for (const { fix } of all.filter((it) => it.code !== "mosquitto")) {
-          if (fix!.startsWith("SET")) await database.admin(fix!.split(";")[0]);
-          else Object.assign(pool, JSON.parse(`{${fix}}`));
-        }
-        assert.deepEqual(pool, { recycle: "480s", size: 5, maxOverflow: 5 });
-        await Deno.writeTextFile(
-          file,
-          JSON.stringify({ ...config, database: { url: database.url(), pool } }),
-        );
-        assert.deepEqual(told((await findings(file)).all), []);
-
-        await database.admin("ALTER USER sluice@'%' WITH MAX_USER_CONNECTIONS 3");
-        const limited = only((await findings(file)).all, "pool-size");
-        assert.match(limited.message, /takes 3 from this user \(max_user_connections\)/);
-        assert.equal(limited.fix, `"size": 3, "maxOverflow": 0`);
-      });
-    },
+    () => limits(flavour, start),
   );
-
-  testWith(["mosquitto", flavour], `check says why ${flavour} lets nobody in, and what to type`, async () => {
-    await using broker = await startMosquitto();
-    await using database = await start();
-    await database.admin("CREATE USER lonely@'%' IDENTIFIED BY 'secret'");
-    const urls = {
-      wrong_password: database.url().replace("secret", "wrong"),
-      no_database: database.url("cellar_1"),
-      no_right: database.url("home", "lonely:secret"),
-    };
-    for (const [name, url] of Object.entries(urls)) {
-      await withFolder(
-        JSON.stringify({ ...embedded(broker.url), database: { url } }, null, 2),
-        async (file, dir) => {
-          const { code, out } = await sluice(["check", "-c", file]);
-          assert.equal(code, 69);
-          const end = out.slice(out.indexOf("error[database]"));
-          await assertShown(`check_${name}`, end, dir, [[
-            /@'(localhost|127\.0\.0\.1|%)'/g,
-            "@'HERE'",
-          ]]);
-        },
-      );
-    }
-    // Where there is no right and no database, what is typed then helps.
-    await withFolder({ ...embedded(broker.url), database: { url: urls.no_right } }, async (file) => {
-      const { fix } = only((await findings(file)).all, "database");
-      for (const sql of fix!.split("\n").slice(1)) await database.admin(sql);
-      assert.equal((await findings(file)).code, 0);
-    });
-  });
+  testWith(
+    ["mosquitto", flavour],
+    `check says why ${flavour} lets nobody in, and what to type`,
+    () => notLetIn(flavour, start),
+  );
 });
 
 testWith(

@@ -5,7 +5,13 @@ import type { Shape } from "../../message.ts";
 import { compareTable, type Mends, type TableFinding } from "../../mysql/compare.ts";
 import type { MysqlConnection } from "../../mysql/connect.ts";
 import { inspectTable, type TableFacts, tablesBeginning } from "../../mysql/inspect.ts";
-import { type Account, accountOf, ledgerFindings, missingPrivileges } from "../../mysql/privileges.ts";
+import {
+  type Account,
+  accountOf,
+  ledgerFindings,
+  missingPrivileges,
+  upkeepPrivileges,
+} from "../../mysql/privileges.ts";
 import { upkeepFindings } from "../../mysql/upkeep_check.ts";
 import { shapesOf } from "../../route/mod.ts";
 import { count } from "../found.ts";
@@ -62,17 +68,19 @@ class Tables {
 
   async #one(shape: Shape): Promise<TableFinding[]> {
     const facts = await this.#facts(shape.table);
-    const denied = await missingPrivileges(this.#connection, shape, facts, this.#mends, this.#account);
+    const denied = [
+      ...await missingPrivileges(this.#connection, shape, facts, this.#mends, this.#account),
+      ...await upkeepPrivileges(this.#connection, shape, this.#mends, this.#account),
+    ];
     // Columns that this user may not touch are not shown to it: they only look as if they were missing.
     const hidden = facts !== null && denied.some(({ code }) => code === "no-grant");
-    const differences = compareTable(shape, facts, this.#mends);
-    // A right on a table can be given only when there is one.
-    if (facts === null) return [...differences, ...denied];
-    return [
-      ...denied,
-      ...differences.filter(({ code }) => !hidden || code !== "column-missing"),
+    const differences = [
+      ...compareTable(shape, facts, this.#mends),
       ...await upkeepFindings(this.#connection, shape, this.#mends),
     ];
+    // A right on a table can be given only when there is one.
+    if (facts === null) return [...differences, ...denied];
+    return [...denied, ...differences.filter(({ code }) => !hidden || code !== "column-missing")];
   }
 
   async #facts(table: string): Promise<TableFacts | null> {
