@@ -149,6 +149,7 @@ class Hearing {
       allows: (preset: PresetName) => validateRoute({ preset }).length === 0,
       has: (preset: PresetName) => this.#config.routes.some(({ family }) => family === preset),
       tables: shapesOf(this.#config.routes).map(({ table }) => table),
+      zone: homeZone(),
     });
   }
 
@@ -210,6 +211,12 @@ function overlaps(all: readonly Found[]): string[] {
       }${more}, which has a route of its own: two rows for each message`,
     ];
   });
+}
+
+/** This machine's zone is most likely that of the devices. */
+function homeZone(): string | undefined {
+  const zone = Temporal.Now.timeZoneId();
+  return zone === "UTC" || zone === "Etc/UTC" ? undefined : zone;
 }
 
 function takesAll({ topic, family }: RouteOptions): boolean {

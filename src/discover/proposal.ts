@@ -27,6 +27,8 @@ export interface ProposalOptions {
   readonly has?: (preset: PresetName) => boolean;
   /** Names of tables that have an owner already. */
   readonly tables?: readonly string[];
+  /** Where the home is, for times without an offset, e.g. Europe/Berlin. @default UTC */
+  readonly zone?: string;
 }
 
 /** Names for the levels that differ, from left to right. */
@@ -42,7 +44,7 @@ interface Kin {
 }
 
 export function propose(observation: Observation, options: ProposalOptions = {}): Proposal[] {
-  const { announced = [], allows = () => true, has = () => false, tables = [] } = options;
+  const { announced = [], allows = () => true, has = () => false, tables = [], zone } = options;
   const kin = new Map<PresetName | undefined, Kin>();
   for (const facts of observation.topics.values()) {
     if (facts.topic.startsWith("$") || mainForm(facts) === "empty") continue;
@@ -51,7 +53,7 @@ export function propose(observation: Observation, options: ProposalOptions = {})
     one.topics.push(facts);
     kin.set(family?.preset, one);
   }
-  const taken = new Set(tables);
+  const taken = new Set([...tables, "sluice_ledger"]);
   const byTopic = Map.groupBy(announced, ({ stateTopic }) => stateTopic);
   return [...kin.values()].sort((a, b) => Number(!a.family) - Number(!b.family)).flatMap(
     ({ family, topics }): Proposal[] => {
@@ -60,7 +62,9 @@ export function propose(observation: Observation, options: ProposalOptions = {})
         return [{ route: presetRoute(family.preset, taken), kind: family.title, topics }];
       }
       const readings = topics.filter(({ topic }) => !ADMINISTRATION.test(topic));
-      return groups(readings, family !== undefined).map((group) => shaped(group, family, byTopic, taken));
+      return groups(readings, family !== undefined).map((group) =>
+        shaped(group, { family, announced: byTopic, taken, zone })
+      );
     },
   );
 }
@@ -121,12 +125,14 @@ function similar(a: TopicFacts, b: TopicFacts, whole: (...sizes: number[]) => nu
 
 type Columns = Record<string, string | ColumnOptions>;
 
-function shaped(
-  topics: readonly TopicFacts[],
-  family: Family | undefined,
-  announced: ReadonlyMap<string, readonly Announced[]>,
-  taken: Set<string>,
-): Proposal {
+interface Shaping {
+  readonly family: Family | undefined;
+  readonly announced: ReadonlyMap<string, readonly Announced[]>;
+  readonly taken: Set<string>;
+  readonly zone: string | undefined;
+}
+
+function shaped(topics: readonly TopicFacts[], { family, announced, taken, zone }: Shaping): Proposal {
   const form = mainForm(topics[0]);
   const { pattern, names } = generalise(topics);
   const table = freeName(tableName(pattern), taken);
@@ -135,7 +141,7 @@ function shaped(
   const column = (key: string, path: readonly string[]): ColumnOptions => {
     const unit = topics.flatMap(({ topic }) => announced.get(topic) ?? [])
       .find((it) => it.path.join("\0") === path.join("\0"))?.unit;
-    return { value: pathText(path), ...typeOf(factsOf(topics, key)), ...(unit ? { unit } : {}) };
+    return { value: pathText(path), ...typeOf(factsOf(topics, key), zone), ...(unit ? { unit } : {}) };
   };
   const kind = [...(family ? [family.title] : []), FORM_NAMES[form]].join(": ");
   if (form === "binary" || form === "array") return { route: { topic: pattern, table }, kind, topics };
@@ -222,7 +228,7 @@ function factsOf(topics: readonly TopicFacts[], key: string): FieldFacts {
 }
 
 /** The narrowest type that holds everything heard, with room to grow. */
-function typeOf(facts: FieldFacts): Pick<ColumnOptions, "type" | "time"> {
+function typeOf(facts: FieldFacts, zone: string | undefined): Pick<ColumnOptions, "type" | "time" | "zone"> {
   const { numbers, integers, booleans, times, localTimes, texts, structures, lengthMax, magnitudeMax } =
     facts;
   if (structures > 0) return { type: "json" };
@@ -231,7 +237,7 @@ function typeOf(facts: FieldFacts): Pick<ColumnOptions, "type" | "time"> {
   }
   if (booleans > 0) return { type: "boolean" };
   if (times > 0) return { type: "datetime(3)", time: "iso" };
-  if (localTimes > 0) return { type: "datetime(3)", time: "local" };
+  if (localTimes > 0) return { type: "datetime(3)", time: "local", ...(zone && { zone }) };
   // A reading that was whole so far may have a fraction tomorrow; what counts beyond a double's precision may not.
   const counts = magnitudeMax > Number.MAX_SAFE_INTEGER / 1_000 && integers === numbers;
   return { type: numbers === 0 ? "varchar(255)" : counts ? "bigint" : "double" };

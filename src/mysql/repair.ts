@@ -26,7 +26,7 @@ export async function repairTables(
   { createTables, addColumns, nowMs }: RepairOptions,
 ): Promise<boolean> {
   const errno = errnoOf(error);
-  if (errno === NO_TABLE && /sluice_ledger/.test(messageOf(error))) {
+  if (errno === NO_TABLE && /\bsluice_ledger'/.test(messageOf(error))) {
     await connection.query(LEDGER_SQL);
     return true;
   }

@@ -80,8 +80,13 @@ export class Tables {
 /** The table's name with its placeholders filled in, as a name that needs no thought: letters, digits, _ $ and -. */
 export function tableName(template: string, names: readonly string[], levels: readonly string[]): string {
   if (!template.includes("{")) return template;
-  return template.replace(
+  const name = template.replace(
     /\{(\w+)\}/g,
     (_, name: string) => levels[names.indexOf(name)].replace(/[^\w$-]/g, "_"),
   ).slice(0, NAME_LENGTH_MAX);
+  // Whoever may publish must not be able to choose this one.
+  return isReserved(name) ? `${name}_` : name;
 }
+
+/** The gateway's own table. Some servers do not tell capitals from small letters in it. */
+export const isReserved = (table: string): boolean => table.toLowerCase() === "sluice_ledger";

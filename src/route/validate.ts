@@ -11,6 +11,7 @@ import type { RouteOptions } from "./options.ts";
 import { parsePattern } from "./pattern.ts";
 import { expandPreset, PRESET } from "./preset.ts";
 import type { Scope } from "./source.ts";
+import { isReserved } from "./tables.ts";
 
 export interface RouteProblem {
   readonly path: readonly (string | number)[];
@@ -98,6 +99,11 @@ function assertTable(table: string, levels: readonly string[]): void {
   }
   if (table.replace(/\{[^}]*\}/g, "").length > TABLE_NAME_MAX) {
     throw new TypeError(`the table's name is longer than ${TABLE_NAME_MAX} characters`);
+  }
+  if (isReserved(table)) {
+    throw new TypeError(
+      `${table} is the gateway's own table, in which it keeps how far it has come: choose another name`,
+    );
   }
   if (/[\0/\\.]/.test(table)) throw new TypeError("the table's name must not contain . / \\ or NUL");
 }

@@ -37,6 +37,7 @@ const MISTAKES: Record<string, string> = {
     `{ "topic": "a", "table": "t", "columns": { "x": { "value": "$.x", "type": "strng" } } }`,
   ),
   "table placeholder": withRoute(`{ "topic": "a/{b}", "table": "t_{c}" }`),
+  "table of the gateway itself": withRoute(`{ "topic": "a", "table": "Sluice_Ledger" }`),
   "no topic": withRoute(`{ "table": "t" }`),
   "retention without a time": withRoute(
     `{ "topic": "a/{b}", "table": "t", "columns": { "b": "{b}" }, "retention": "90d", "hourly": true }`,

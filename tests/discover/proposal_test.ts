@@ -183,7 +183,7 @@ Deno.test("a table that has an owner gets a neighbour, and digits that a number 
       at: "2026-01-01T00:00:00Z",
       local: "2026-01-01T00:00:00",
     }]),
-    { tables: ["meter_all"] },
+    { tables: ["meter_all"], zone: "Europe/Berlin" },
   );
   assert.equal(route.table, "meter_all_2");
   assert.deepEqual(Object.values(route.columns!).slice(1), [
@@ -191,6 +191,6 @@ Deno.test("a table that has an owner gets a neighbour, and digits that a number 
     { value: "$.long", type: "varchar(64)" },
     { value: "$.reading", type: "double" },
     { value: "$.at", type: "datetime(3)", time: "iso" },
-    { value: "$.local", type: "datetime(3)", time: "local" },
+    { value: "$.local", type: "datetime(3)", time: "local", zone: "Europe/Berlin" },
   ]);
 });
