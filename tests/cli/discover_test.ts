@@ -10,6 +10,7 @@ import { startMosquitto } from "../servers/mosquitto.ts";
 import { testWith } from "../servers/needs.ts";
 import { type OutgoingMessage, publish } from "../servers/publisher.ts";
 import { Program, sluice, testOnTerminal, withFolder } from "./program.ts";
+import { assertShown } from "./shown.ts";
 
 const retained = (topic: string, payload: unknown): OutgoingMessage => ({
   topic,
@@ -200,6 +201,30 @@ Deno.test("discover says what is missing, wrong, silent or out of reach, each wi
       assert.equal(code, expected, err);
       assert.match(err, message);
     }
+  });
+});
+
+testWith(["mosquitto"], "what Home Assistant announces is listened to, wherever it is", async () => {
+  await using broker = await startMosquitto();
+  await publish(broker.url, [
+    retained("homeassistant/device/boiler/config", {
+      dev: { ids: "boiler" },
+      "~": "heating/boiler",
+      stat_t: "~/state",
+      cmps: {
+        flow: { p: "sensor", unit_of_meas: "°C", val_tpl: "{{ value_json.flow }}" },
+        asleep: { p: "sensor", stat_t: "~/asleep" },
+      },
+    }),
+    retained("heating/boiler/state", { flow: 55.5 }),
+    retained("heating/other/state", { flow: 1 }),
+  ]);
+  await withFolder({ broker: { url: broker.url }, database: { url: "sqlite:a.db" } }, async (file, dir) => {
+    const { code, out, err } = await sluice(["discover", "--for", "3s", "-c", file]);
+    assert.equal(code, 0, err);
+    await assertShown("discover", out, dir);
+    await assertShown("discover_talk", err, dir);
+    assert.doesNotMatch(out, /heating\/other/, "nobody has announced it, and nobody listens to it");
   });
 });
 
