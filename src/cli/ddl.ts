@@ -13,6 +13,7 @@ export const ddl: Command = {
   usage: "-c FILE",
   summary: "the tables that the routes need, as SQL",
   options: { config: CONFIG_OPTION },
+  notes: ["For a database in which the gateway may make no tables: sluice ddl -c FILE | mysql home"],
   async run({ values }, io) {
     if (typeof values.config !== "string") throw new UsageError("ddl needs a configuration: -c FILE");
     const { config } = await loadConfig(values.config);

@@ -45,6 +45,12 @@ export const dead: Command = {
     },
     json: JSON_OPTION,
   },
+  notes: [
+    "A letter is a message that could not be stored, with the reason. `replay` sends it through the routes as they are now.",
+    "Works beside a gateway that runs, and without one.",
+    "list --json, show --json: { id, received_at, topic, payload or payload_base64, qos, route, table, reason, errno }.",
+    "Exit codes: 0 done; 1 some letters stay, each with why; 2 no such id.",
+  ],
   actions: Object.keys(ACTIONS),
   positionals: [1, Infinity],
   async run({ values, positionals: [action, ...rest] }, io) {

@@ -40,6 +40,11 @@ export const init: Command = {
     yes: { type: "boolean", summary: "ask nothing: defaults for what is not given" },
     offline: { type: "boolean", summary: "do not try broker and database" },
   },
+  notes: [
+    "Each answer is tried at once. Nothing is written before every answer is there, and no file is overwritten; FILE is",
+    "sluice.json unless given. A typed password goes to a file of its own that only you may read.",
+    "Exit codes: 0 written; 1 given up, or the file exists; 2 an answer is missing; 69 a service is out of reach.",
+  ],
   positionals: [0, 1],
   async run({ values, positionals }, io) {
     const file = positionals[0] ?? "sluice.json";
@@ -54,6 +59,7 @@ export const init: Command = {
     const name = flags.name ??
       await questions?.text("A name for this gateway", hostname(), () => undefined) ??
       hostname();
+    io.signal.throwIfAborted();
     const written = await writeAll(file, { name, broker, database });
     const secrets = written.map((it) => `${it} has the password, only you may read it`);
     for (const line of [`${file} is written`, ...secrets]) io.err(line);
@@ -158,6 +164,7 @@ async function writeAll(file: string, { name, broker, database }: Answers): Prom
       databasePassword: await kept(database.password, "database-password"),
       topic: TOPIC,
       spool: `${stateFolder(dir)}spool.db`,
+      schema: await schemaBeside(dir),
     });
     parseConfig(text, file);
     await Deno.writeTextFile(file, text, { createNew: true });
@@ -166,6 +173,16 @@ async function writeAll(file: string, { name, broker, database }: Answers): Prom
     for (const path of written) await Deno.remove(path).catch(() => {});
     throw error;
   }
+}
+
+/** Where Debian's package puts it. */
+const SCHEMA = "/usr/share/sluice/sluice.schema.json";
+
+/** The JSON Schema for editors, where there is one. */
+async function schemaBeside(dir: string): Promise<string | undefined> {
+  const isThere = (path: string) => Deno.stat(path).then((it) => it.isFile, () => false);
+  if (await isThere(join(dir, "sluice.schema.json"))) return "./sluice.schema.json";
+  return await isThere(SCHEMA) ? SCHEMA : undefined;
 }
 
 /** Writes a file that was not there, if need be with a number behind its name. Returns its path. */

@@ -22,22 +22,16 @@ import { status } from "./status.ts";
 import { tap } from "./tap.ts";
 import { VERSION } from "./version.ts";
 
-/** In the order of the overview. */
-export const COMMANDS: readonly Command[] = [
-  run,
-  check,
-  init,
-  demo,
-  discover,
-  explainCommand,
-  tap,
-  status,
-  dead,
-  spool,
-  ddl,
-  schema,
-  completion(() => COMMANDS),
+/** As the overview shows them: what for, and in the order in which they are needed. */
+const GROUPS: readonly (readonly [what: string, commands: readonly Command[]])[] = [
+  ["to see it with nothing installed", [demo]],
+  ["to begin, in this order", [init, discover, check, run]],
+  ["to try a route before it is used", [explainCommand, tap, ddl]],
+  ["to look after it", [status, dead, spool]],
+  ["for editor and shell", [schema, completion(() => COMMANDS)]],
 ];
+
+export const COMMANDS: readonly Command[] = GROUPS.flatMap(([, commands]) => commands);
 
 /** Runs the program and returns its exit code (0, 1, 2, 69 or 78). */
 export async function main(args: readonly string[]): Promise<number> {
@@ -118,8 +112,11 @@ function overview(): string {
     `sluice ${VERSION}: MQTT to MySQL, without losing or doubling a row`,
     "",
     "usage: sluice COMMAND [OPTIONS]",
-    "",
-    ...COMMANDS.map((it) => `  ${it.name.padEnd(width)}  ${it.summary}`),
+    ...GROUPS.flatMap(([what, commands]) => [
+      "",
+      `${what}:`,
+      ...commands.map((it) => `  ${it.name.padEnd(width)}  ${it.summary}`),
+    ]),
     "",
     "`sluice COMMAND --help` says more. --debug shows where an error comes from.",
   ].join("\n");
@@ -134,7 +131,7 @@ function help({ name, usage, summary, options, notes = [] }: Command): string {
     `sluice ${name} ${usage}`.trimEnd(),
     "",
     `  ${summary}`,
-    "",
+    ...(lines.length > 0 ? [""] : []),
     ...lines.map(([left, right]) => `${left.padEnd(width)}  ${right}`),
     ...(notes.length > 0 ? ["", ...notes.map((it) => `  ${it}`)] : []),
   ].join("\n");
@@ -142,6 +139,10 @@ function help({ name, usage, summary, options, notes = [] }: Command): string {
 
 /** Says what went wrong and returns the exit code for it. */
 function explain(error: unknown, io: Io, debug: boolean): number {
+  if (io.signal.aborted && error === io.signal.reason) {
+    io.err("interrupted");
+    return 1;
+  }
   const colour = Deno.stderr.isTerminal() && !Deno.env.get("NO_COLOR");
   if (error instanceof WrongConfigurationError) {
     for (const finding of error.findings) io.err(formatFinding(finding, error.source, colour) + "\n");

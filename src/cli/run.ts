@@ -19,6 +19,11 @@ export const run: Command = {
   usage: "-c FILE",
   summary: "the gateway",
   options: { config: CONFIG_OPTION },
+  notes: [
+    "Starts with neither broker nor database there. SIGHUP loads the file again: a bad new one changes nothing, and what",
+    "was asked of the old one is still done. SIGTERM and Ctrl-C end it when what is in hand is safe.",
+    "Exit codes: 0 ended as asked; 1 it cannot keep its promise, start it anew; 78 the configuration is wrong.",
+  ],
   async run({ values }, { signal }) {
     const path = values.config;
     if (typeof path !== "string") throw new UsageError("run needs a configuration: sluice run -c FILE");

@@ -18,6 +18,10 @@ export const spool: Command = {
     table: { type: "string", value: "TABLE", summary: "export: only what waits for this table" },
     json: JSON_OPTION,
   },
+  notes: [
+    "export: { sequence, received_at, topic, payload or payload_base64, qos, retain, route, table }, one object a line.",
+    "Reads the file only: works beside a gateway that runs, and without one.",
+  ],
   actions: ["status", "export"],
   positionals: [1, 1],
   async run({ values, positionals: [action] }, io) {

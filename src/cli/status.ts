@@ -14,6 +14,10 @@ export const status: Command = {
   usage: "[-c FILE]",
   summary: "asks the running gateway",
   options: { config: CONFIG_OPTION, json: JSON_OPTION },
+  notes: [
+    "Without -c it asks at 127.0.0.1:8088. Exit codes: 0 it answers; 69 no gateway answers.",
+    "--json: what http://127.0.0.1:8088/status.json says.",
+  ],
   async run({ values }, io) {
     const section = typeof values.config === "string"
       ? (await loadConfig(values.config)).config.status

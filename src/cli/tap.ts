@@ -19,6 +19,9 @@ export const tap: Command = {
     for: { ...FOR_OPTION, summary: "end by itself; default: with Ctrl-C" },
     topic: { ...TOPIC_OPTION, summary: "listen to this instead of what the routes subscribe to" },
   },
+  notes: [
+    "It comes to the broker under a name of its own and leaves the gateway's session alone. --json: as `sluice explain`.",
+  ],
   async run({ values }, io) {
     if (typeof values.config !== "string") throw new UsageError("tap needs a configuration: -c FILE");
     const forMs = durationOption(values.for);

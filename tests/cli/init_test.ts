@@ -10,6 +10,7 @@ import { startMariadb } from "../servers/mariadb.ts";
 import { startMosquitto } from "../servers/mosquitto.ts";
 import { testWith } from "../servers/needs.ts";
 import { Program, sluice, testOnTerminal, withFolder } from "./program.ts";
+import { assertShown } from "./shown.ts";
 
 const filesIn = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 const load = async (file: string) => parseConfig(await Deno.readTextFile(file), file).config;
@@ -187,6 +188,88 @@ testOnTerminal([], "who gives up at a question has written nothing", async () =>
     assert.equal(code, 1);
     assert.match(out, /given up; nothing was written/);
     assert.deepEqual(filesIn(dir), []);
+  });
+});
+
+testOnTerminal(
+  [],
+  "a wrong answer is said before it is taken, and Ctrl-C at any question writes nothing",
+  async () => {
+    const away = `mqtt://127.0.0.1:${freePort()}`;
+    await withFolder(undefined, async (file, dir) => {
+      await using program = new Program(["init", file, "--database", "sqlite:a.db"], {
+        terminal: true,
+        cwd: dir,
+      });
+      await program.until("the first question", ({ out }) => /The broker/.test(out));
+      await program.type("\x15http://a\r");
+      await program.until("what is wrong", ({ out }) => /not one of mqtt:\/\//.test(out));
+      await program.type(`\x15${away}\r`);
+      await program.until("what it met", ({ out }) => /cannot be reached[^]*And now\?/.test(out));
+      await program.type("\x03");
+      const { code, out } = await program.ended();
+      assert.equal(code, 1);
+      assert.match(out, /given up; nothing was written/);
+      assert.deepEqual(filesIn(dir), []);
+    });
+  },
+);
+
+testOnTerminal([], "an answer that cannot be tried now can be kept", async () => {
+  const away = `mqtt://127.0.0.1:${freePort()}`;
+  await withFolder(undefined, async (file, dir) => {
+    const args = ["init", file, "--broker", away, "--database", "sqlite:a.db", "--name", "pi"];
+    await using program = new Program(args, { terminal: true, cwd: dir });
+    await program.until("what it met", ({ out }) => /cannot be reached[^]*And now\?/.test(out));
+    await program.type("\x1b[B\r");
+    const { code, out } = await program.ended();
+    assert.equal(code, 0, out);
+    assert.equal((await load(file)).broker.url, away);
+  });
+});
+
+Deno.test("who interrupts a trial has written nothing, and is not shown a stack", async () => {
+  // It takes the connection and says nothing.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  await withFolder(undefined, async (file, dir) => {
+    const args = ["init", file, "--broker", `mqtt://127.0.0.1:${port}`, "--database", "sqlite:a.db"];
+    await using program = new Program(args, { cwd: dir });
+    using _connection = await listener.accept();
+    program.kill("SIGINT");
+    const { code, err } = await program.ended();
+    assert.equal(code, 1);
+    assert.equal(err, "interrupted\n");
+    assert.deepEqual(filesIn(dir), []);
+  });
+});
+
+testWith(["mosquitto", "mariadb"], "what init writes and says, as a text", async () => {
+  await using broker = await startMosquitto();
+  await using database = await startMariadb();
+  await withFolder(undefined, async (file, dir) => {
+    const away = [
+      "init",
+      "other.json",
+      "--broker",
+      `mqtt://127.0.0.1:${freePort()}`,
+      "--database",
+      "sqlite:a.db",
+    ];
+    const runs = [
+      ["init", "sluice.json", "--name", "attic", "--broker", broker.url, "--database", database.url()],
+      ["init", "sluice.json", "--yes"],
+      away,
+      ["init"],
+      ["init", "new.json"],
+    ];
+    const texts: string[] = [];
+    for (const args of runs) {
+      const { code, out, err } = await sluice(args, { cwd: dir });
+      texts.push(`$ sluice ${args.join(" ")}\n${err}${out}exit code ${code}\n`);
+    }
+    texts.push(`$ cat sluice.json\n${await Deno.readTextFile(file)}`);
+    await assertShown("init", texts.join("\n").replaceAll("secret", "********"), dir);
   });
 });
 

@@ -22,6 +22,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "strace": "strace",
   "faketime": "faketime",
   "setpriv": "util-linux",
+  "zsh": "zsh",
+  "fish": "fish",
   "debootstrap": "debootstrap",
   "systemd-nspawn": "systemd-container",
   "pgrep": "procps",
