@@ -90,10 +90,15 @@ export function parseColumnType(text: string): ColumnType {
   const args = [match[2], match[3]].filter((arg) => arg !== undefined).map(Number);
   const [fewest, most] = known.args;
   if (args.length < fewest || args.length > most) {
+    const example = most === 2 ? `${name}(10,2)` : name === "datetime" ? "datetime(3)" : `${name}(40)`;
     throw new TypeError(
-      `"${text}": ${name} takes ${
-        fewest === most ? fewest : `${fewest} to ${most}`
-      } numbers in brackets, here are ${args.length}`,
+      most === 0
+        ? `"${text}": ${name} takes no number in brackets`
+        : fewest > 0
+        ? `"${text}": ${name} needs a number in brackets, like ${example}`
+        : `"${text}": ${name} takes ${
+          most === 1 ? "one number" : "at most two numbers"
+        } in brackets, like ${example}`,
     );
   }
   const unsigned = match[4] !== undefined;

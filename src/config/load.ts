@@ -4,8 +4,7 @@
  * JSON with comments and trailing commas. Nothing is used of a file with an error in it. Relative paths are relative
  * to the file's folder.
  */
-import { findSimilar } from "@optique/core/suggestion";
-import { findNodeAtLocation, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { findNodeAtLocation, type Node, parseTree } from "jsonc-parser";
 import { dirname, resolve } from "node:path";
 import * as v from "valibot";
 import { ConfigurationError, messageOf } from "../errors.ts";
@@ -17,7 +16,9 @@ import type { RouteOptions } from "../route/options.ts";
 import { formatDuration, parseDuration } from "../units.ts";
 import { fileFault, fileHint } from "./file_fault.ts";
 import { type Finding, placeOf } from "./finding.ts";
+import { faultsOf, type Path } from "./issue.ts";
 import { type Config, configSchema, DEFAULT_ROUTE } from "./schema.ts";
+import { readTree } from "./syntax.ts";
 
 export interface LoadedConfig {
   /** Its routes are those that presets stand for. */
@@ -44,8 +45,6 @@ export class WrongConfigurationError extends ConfigurationError {
     this.source = source;
   }
 }
-
-type Path = readonly (string | number)[];
 
 /** Reads and checks a file. Throws `WrongConfigurationError`. */
 export async function loadConfig(path: string): Promise<LoadedConfig> {
@@ -95,30 +94,18 @@ class Reader {
   }
 
   read(): Config | undefined {
-    const errors: ParseError[] = [];
-    this.#root = parseTree(this.source, errors, { allowTrailingComma: true });
-    // The first one is where it went wrong; the others mostly follow from it.
-    for (const { error, offset, length } of errors.slice(0, 1)) {
-      const words = printParseErrorCode(error).replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
-      this.#report("error", "syntax", `not JSON: ${words}`, offset, Math.max(1, length));
+    const { root, faults } = readTree(this.source);
+    this.#root = root;
+    for (const { code, message, offset, length, fix } of faults) {
+      this.#report("error", code, message, offset, length, fix);
     }
-    if (errors.length > 0) return undefined;
-    if (!this.#root) {
-      return void this.#report("error", "syntax", "the file is empty: expected a JSON object", 0, 1);
+    if (!root) return undefined;
+    const result = v.safeParse(configSchema, valueOf(root), { abortPipeEarly: true });
+    for (const issue of result.issues ?? []) {
+      for (const { code, message, path, atKey, fix } of faultsOf(issue)) {
+        this.#at("error", code, message, path, { key: atKey, fix });
+      }
     }
-    if (this.#root.type !== "object") {
-      return void this.#report(
-        "error",
-        "syntax",
-        `expected a JSON object in braces, here is ${
-          this.#root.type === "array" ? "an array" : `a ${this.#root.type}`
-        }`,
-        this.#root.offset,
-        1,
-      );
-    }
-    const result = v.safeParse(configSchema, valueOf(this.#root), { abortPipeEarly: true });
-    if (!result.success) { for (const issue of result.issues) this.#issue(issue); }
     this.#checkUrls();
     this.#checkRoutes();
     return result.success ? this.#complete(result.output) : undefined;
@@ -203,63 +190,6 @@ class Reader {
     attempt(["database", "url"], databaseAddress);
   }
 
-  /** `above`: the path of the union that the issue was found in. */
-  #issue(issue: v.BaseIssue<unknown>, above: Path = []): void {
-    const path = [...above, ...(issue.path ?? []).map((it) => it.key as string | number)];
-    const key = path.at(-1);
-    if (issue.type === "strict_object" && issue.expected === "never") {
-      const parent = path.slice(0, -1);
-      const similar = findSimilar(String(key), keysAt(parent))[0];
-      this.#at("error", "unknown-key", `unknown key "${key}" in ${place(parent)}`, path, {
-        key: true,
-        fix: similar ? `did you mean "${similar}"?` : `known keys: ${keysAt(parent).join(", ")}`,
-      });
-    } else if (issue.type === "strict_object" && issue.received === "undefined") {
-      this.#at(
-        "error",
-        "missing-key",
-        `"${key}" is missing in ${place(path.slice(0, -1))}`,
-        path.slice(0, -1),
-      );
-    } else if (issue.type === "union" && issue.issues) {
-      this.#union(issue, path);
-    } else {
-      const expected = issue.expected
-        ? `expected ${issue.expected.replaceAll("|", "or")}, here is ${issue.received}`
-        : issue.message;
-      const values = issue.type === "picklist"
-        ? (issue.requirement ?? expectedValues(issue)) as string[]
-        : [];
-      const similar = typeof issue.input === "string"
-        ? findSimilar(issue.input, values.map(String))[0]
-        : undefined;
-      this.#at("error", "wrong-value", `${place(path)}: ${expected}`, path, {
-        fix: similar ? `did you mean "${similar}"?` : undefined,
-      });
-    }
-  }
-
-  /** A union fails in all its branches: the one that came furthest was meant, unless several did. */
-  #union(issue: v.BaseIssue<unknown>, path: Path): void {
-    const depth = (it: v.BaseIssue<unknown>) => it.path?.length ?? 0;
-    const most = Math.max(...issue.issues!.map(depth));
-    const furthest = issue.issues!.filter((it) => depth(it) === most);
-    const missing = furthest.filter((it) => it.type === "strict_object" && it.received === "undefined").map((
-      it,
-    ) => it.path!.at(-1)!.key);
-    if (missing.length > 1) {
-      const keys = missing.map((key) => `{ "${key}": ... }`).join(" or ");
-      this.#at("error", "wrong-value", `${place(path)}: expected a text or ${keys}`, path);
-    } else if (most === 0) {
-      this.#at(
-        "error",
-        "wrong-value",
-        `${place(path)}: expected ${String(issue.expected).replaceAll("|", "or")}, here is ${issue.received}`,
-        path,
-      );
-    } else for (const inner of furthest) this.#issue(inner, path);
-  }
-
   /** Reports at the node of `path`, or at the nearest one above that exists. */
   #at(
     severity: Finding["severity"],
@@ -303,12 +233,18 @@ class Reader {
   }
 }
 
+/** Many places are asked for in one file. */
+let lastTree: { readonly source: string; readonly root: Node } | undefined;
+
 /**
  * Where a key's value, or the nearest one above that exists, lies in a file that was read without an error. `found`: it
  * is that value itself.
  */
 export function placeInFile(source: string, path: Path): { offset: number; length: number; found: boolean } {
-  const root = parseTree(source, [], { allowTrailingComma: true })!;
+  if (source !== lastTree?.source) {
+    lastTree = { source, root: parseTree(source, [], { allowTrailingComma: true })! };
+  }
+  const { root } = lastTree;
   for (let length = path.length; length > 0; length--) {
     const node = findNodeAtLocation(root, path.slice(0, length) as (string | number)[]);
     if (node) {
@@ -354,24 +290,6 @@ function valueOf(node: Node): unknown {
     });
   }
   return value;
-}
-
-const place = (path: Path) =>
-  path.length === 0
-    ? "the configuration"
-    : path.map((it, i) => typeof it === "number" ? `[${it}]` : i === 0 ? it : `.${it}`).join("");
-
-function expectedValues(issue: v.BaseIssue<unknown>): string[] {
-  return [...(issue.expected ?? "").matchAll(/"([^"]+)"/g)].map(([, name]) => name);
-}
-
-// deno-lint-ignore no-explicit-any -- schemas are walked by their shape
-function keysAt(path: Path, schema: any = configSchema): string[] {
-  while (schema?.pipe || schema?.wrapped) schema = schema.wrapped ?? schema.pipe[0];
-  if (schema?.options) schema = schema.options.find((it: { entries?: unknown }) => it.entries);
-  if (path.length === 0) return schema?.entries ? Object.keys(schema.entries) : [];
-  const [key, ...rest] = path;
-  return keysAt(rest, schema?.entries?.[key] ?? schema?.item ?? schema?.value);
 }
 
 function hostname(): string {

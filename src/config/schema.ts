@@ -142,7 +142,7 @@ const keep = v.pipe(
     onChange: v.optional(v.pipe(v.array(text()), doc("Columns: store when one of them has changed"))),
     deadband: v.optional(
       v.pipe(
-        v.record(text(), v.pipe(v.number(), v.minValue(0))),
+        v.record(text(), v.pipe(v.number(), v.minValue(0, "must not be negative"))),
         doc("Column to the smallest difference that counts"),
       ),
     ),
@@ -215,6 +215,7 @@ const route = v.pipe(
   })),
 );
 
+const LISTEN = /^(unix:\/.+|[^\s/]+:\d{1,5})$/;
 /** Addresses that only this machine can reach. */
 const LOCAL = /^(unix:|localhost:|127\.|\[::1\]:)/;
 
@@ -222,7 +223,14 @@ const status = v.union([
   v.literal(false),
   v.pipe(
     v.strictObject({
-      listen: v.optional(v.pipe(text(), doc("host:port, or unix:/path")), "127.0.0.1:8088"),
+      listen: v.optional(
+        v.pipe(
+          text(),
+          v.regex(LISTEN, `must be host:port or unix:/path, like "127.0.0.1:8088"`),
+          doc("host:port, or unix:/path"),
+        ),
+        "127.0.0.1:8088",
+      ),
       token: v.optional(
         v.pipe(secret(), doc("Asked of every visitor; needed where others can reach the page")),
       ),

@@ -149,6 +149,11 @@ const KINDS: Readonly<Record<string, string>> = {
 
 /** What CEL says of kinds that do not go together: "no such overload: dyn<string> > double". */
 function inWords(said: string): string {
+  if (/^Unexpected token: EOF/.test(said)) return "it ends too early";
+  const call = /^found no matching overload for '(.+)'$/.exec(said)?.[1];
+  if (call !== undefined) {
+    return `there is no function ${call.replace(/(?<=[(,]\s*)[a-z]+(?=[,)])/g, (it) => KINDS[it] ?? it)}`;
+  }
   const overload = /^no such overload: (.+)$/.exec(said)?.[1];
   if (overload === undefined) return said;
   const kinds = overload.replace(/dyn<([^<>]+)>/g, "$1").replace(/\b[a-z]+\b/g, (it) => KINDS[it] ?? it);

@@ -89,7 +89,8 @@ function columnProblems(route: RouteOptions, scope: Scope): RouteProblem[] {
     const ofKeep = keepProblems(route.keep, layout.columns);
     return [...problems, ...ofKeep.map(({ path, message }) => ({ path: ["keep", ...path], message }))];
   } catch (error) {
-    return [{ path: ["layout"], message: (error as Error).message }];
+    const { message } = error as Error;
+    return [{ path: [message.includes('in "key"') ? "key" : "layout"], message }];
   }
 }
 

@@ -56,6 +56,50 @@ const MISTAKES: Record<string, string> = {
       "x".repeat(65)
     }": "$.x" } },\n` +
     `    { "topic": "b", "table": "u", "columns": { "Temp": "$.t", "temp": "$.u" } }\n  ] }`,
+  "only comments": "// to be done\n",
+  "comma missing": `{\n  "broker": { "url": "mqtt://a" }\n  "database": { "url": "sqlite:a" }\n}`,
+  "bracket missing": `{\n  "broker": { "url": "mqtt://a" },\n  "database": { "url": "sqlite:a"\n}`,
+  "quotes missing": `{\n  broker: { "url": "mqtt://a" }\n}`,
+  "key twice":
+    `{ ${GOOD},\n  "routes": [{ "topic": "a", "table": "t", "table": "u" }],\n  "spool": {}, "routes": [] }`,
+  "wrong preset": withRoute(`{ "preset": "zigbee2mqt" }`),
+  "preset in a layout that it cannot have": withRoute(`{ "preset": "tasmota", "layout": "narrow" }`),
+  "wrong expressions": withRoute(
+    `{ "topic": "a", "table": "t", "when": "temperature >", "columns": { "x": "= 1 +", "y": "= foo(1)", "z": "= 'a' * 2" } }`,
+  ),
+  "condition that is no condition": withRoute(`{ "topic": "a", "table": "t", "when": "1 + 1" }`),
+  "wrong each": withRoute(`{ "topic": "a", "table": "t", "each": "readings", "columns": { "k": "@key" } }`),
+  "key without each": withRoute(`{ "topic": "a", "table": "t", "columns": { "k": "@key" } }`),
+  "wrong times": withRoute(
+    `{ "topic": "a", "table": "t", "columns": { "a": { "value": "$.a", "time": "unix" }, "b": { "value": "$.b", "zone": "Berlin" },\n` +
+      `      "c": { "value": "$.c", "time": "local", "zone": "Berlin" }, "d": { "value": "$.d", "time": "iso", "type": "int" }, "e": { "value": "@received", "time": "iso" } } }`,
+  ),
+  "wrong keep": withRoute(
+    `{ "topic": "a", "table": "t", "columns": { "x": "$.x" }, "keep": { "onChange": ["y"], "deadband": { "x": -1, "z": 1 }, "minInterval": "1h", "maxInterval": "10" } }`,
+  ),
+  "keep that keeps nothing back": withRoute(
+    `{ "topic": "a", "table": "t", "columns": { "x": "$.x" }, "keep": { "maxInterval": "1h" } }`,
+  ),
+  "narrow of several types": withRoute(
+    `{ "topic": "a", "table": "t", "layout": "narrow", "columns": { "x": { "value": "$.x", "type": "int" }, "y": { "value": "$.y", "type": "text" } } }`,
+  ),
+  "key that is no column": withRoute(
+    `{ "topic": "a", "table": "t", "columns": { "x": "$.x" }, "key": ["y"] }`,
+  ),
+  "wrong numbers in a type": withRoute(
+    `{ "topic": "a", "table": "t", "columns": { "x": { "value": "$.x", "type": "varchar" }, "y": { "value": "$.y", "type": "decimal(5,2,1)" }, "z": { "value": "$.z", "type": "text unsigned" } } }`,
+  ),
+  "wrong table name": withRoute(`{ "topic": "a", "table": "home.climate" }`),
+  "routes that are no list": `{ ${GOOD}, "routes": { "topic": "a", "table": "t" } }`,
+  "route that is no object": withRoute(`"Home/#"`),
+  "column that is no text": withRoute(`{ "topic": "a", "table": "t", "columns": { "x": 1, "y": null } }`),
+  "wrong hosts":
+    `{ "broker": { "url": "mqtt://a" }, "database": { "url": "mysql://a@b/c", "hosts": ["10.0.0.2:99999", "a b"] } }`,
+  "wrong version": `{ "broker": { "url": "mqtt://a", "version": 3 }, "database": { "url": "sqlite:a" } }`,
+  "wrong tls":
+    `{ "broker": { "url": "mqtts://a", "tls": { "cafile": "a.pem" } }, "database": { "url": "sqlite:a", "tls": true } }`,
+  "wrong status and log": `{ ${GOOD}, "status": true, "log": { "level": "verbose" } }`,
+  "wrong listen": `{ ${GOOD}, "status": { "listen": "8088" } }`,
   "open status page": `{ ${GOOD}, "status": { "listen": "0.0.0.0:8088" } }`,
   "several at once": withRoute(`{ "topic": "a/+/{b", "tabel": "t", "decode": "jsn" }`),
 };
