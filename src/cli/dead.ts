@@ -80,7 +80,15 @@ async function list({ loaded, ids, values, io }: Parameters<Action>[0]): Promise
   using reader = new SpoolReader(loaded.config.spool.path);
   const format = values.json ? (letter: Letter) => JSON.stringify(fieldsOf(letter)) : lineOf;
   const count = await printLines(reader.letters().filter(wanted).map(format), io);
-  if (!values.json) io.err(count === 0 ? "no dead letters" : `${count} dead letter${count === 1 ? "" : "s"}`);
+  if (!values.json) {
+    io.err(
+      count === 0
+        ? "no dead letters"
+        : `${count} dead letter${
+          count === 1 ? "" : "s"
+        }: \`sluice dead show ID\` shows one, \`sluice dead replay ID\` sends it through the routes again`,
+    );
+  }
   return io.signal.aborted ? 1 : 0;
 }
 

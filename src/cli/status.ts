@@ -26,7 +26,7 @@ export const status: Command = {
       throw new UnreachableError('the gateway has no status page: "status" is false in its configuration');
     }
     const text = await ask(section.listen, await section.token?.read());
-    io.out(values.json ? text.trimEnd() : summary(JSON.parse(text)));
+    io.out(values.json ? text.trimEnd() : summary(JSON.parse(text), values.config as string | undefined));
     return 0;
   },
 };
@@ -48,19 +48,31 @@ async function ask(listen: string, token: string | undefined): Promise<string> {
     if (!response.ok) throw new Error(`it answers ${response.status}: ${text.trim()}`);
     return text;
   } catch (cause) {
-    throw new UnreachableError(`no gateway answers at ${listen}: ${messageOf(cause)}`, {
+    throw new UnreachableError(`no gateway answers at ${listen}: ${whyNot(cause)}`, {
       cause,
-      hint: "is it running? `systemctl status sluice`",
+      hint: "is it running? `systemctl status sluice`, and what it says: `journalctl -u sluice -n 50`",
     });
   } finally {
     client?.close();
   }
 }
 
-function summary(it: StatusSnapshot): string {
+/** fetch says "fetch failed", and why only in its cause. */
+function whyNot(error: unknown): string {
+  const inner = (error as Error)?.cause ?? error;
+  const text = messageOf(inner);
+  return /refused/i.test(text)
+    ? "nothing listens there"
+    : /no such file|ENOENT/i.test(text)
+    ? "there is no such socket"
+    : text;
+}
+
+function summary(it: StatusSnapshot, file: string | undefined): string {
   const lanes = Object.entries(it.lanes).map(([name, lane]) =>
     `  ${name}: ${lane.state}, ${lane.pending} waiting${lane.reason ? `, ${lane.reason}` : ""}`
   );
+  const stalled = Object.values(it.lanes).some(({ state }) => state === "stalled");
   return [
     `${it.name}: ${it.state}, up ${formatDuration(it.uptime_s * 1_000)}, sluice ${it.version}`,
     ...(it.sentence ? [`wrong: ${it.sentence}`] : []),
@@ -75,5 +87,6 @@ function summary(it: StatusSnapshot): string {
       : []),
     `spool: ${it.spool.entries} waiting, ${formatSize(it.spool.bytes)} of ${formatSize(it.spool.max_bytes)}`,
     ...(lanes.length > 0 ? ["tables:", ...lanes] : []),
+    ...(stalled ? [`\`sluice check -c ${file ?? "FILE"}\` says what to change`] : []),
   ].join("\n");
 }

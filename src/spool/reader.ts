@@ -57,7 +57,8 @@ export class SpoolReader implements Disposable {
     try {
       Deno.statSync(path);
     } catch (error) {
-      throw new SluiceError(`there is no spool at ${path}: ${messageOf(error)}`, {
+      const reason = error instanceof Deno.errors.NotFound ? "" : `: ${messageOf(error)}`;
+      throw new SluiceError(`there is no spool at ${path}${reason}`, {
         hint: "the gateway makes it when it starts; is this its configuration?",
       });
     }
