@@ -2,7 +2,7 @@
  * The narrow layout: a row (name, value) for each value that a message brings, beside what all of them share.
  *
  * Shared are columns with `@...`, `{level}` or a `time`; every other column of the route becomes rows: under its own
- * name, or, if its path has wildcards, under the keys that they stand for. What is missing or NULL makes no row.
+ * name, or, if its path has wildcards, under the keys that they stand for, if any. What is missing or NULL makes no row.
  * Without columns in the configuration all numbers, texts and truth values of the payload are taken.
  */
 import type { RowColumn, SqlValue } from "../message.ts";
@@ -84,7 +84,7 @@ function valuesOf(name: string, options: ColumnOptions, column: Column): Reader 
   if (!wildcard) return (source, found) => push(found, name, column.read(source));
   const { fit } = compileFit(name, options);
   return ({ element }, found) => {
-    for (const { key, value } of wildcard(element)) push(found, String(key), fit(() => value));
+    for (const { key, value } of wildcard(element)) push(found, String(key) || name, fit(() => value));
   };
 }
 
