@@ -22,5 +22,8 @@ export function identifierProblem(name: string): string | undefined {
   if (length > LENGTH_MAX) return `has ${length} characters, MySQL's limit is ${LENGTH_MAX}`;
   if (/\s$/.test(name)) return "ends with a space, which MySQL does not take";
   if (name.includes("\0")) return "has the character NUL in it";
+  // MySQL would make a ? of it, without a word.
+  const beyond = /[\u{10000}-\u{10ffff}]|\p{Surrogate}/u.exec(name)?.[0];
+  if (beyond) return `has ${JSON.stringify(beyond)} in it, which MySQL does not take in names`;
   return undefined;
 }

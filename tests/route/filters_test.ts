@@ -27,6 +27,31 @@ Deno.test("the filters to subscribe to cover what is wanted, and no topic is mat
   );
 });
 
+Deno.test("for every short topic there is exactly one filter, where one is wanted", () => {
+  const levels = ["a", "b", "c", "", "$SYS"];
+  const all = [1, 2, 3, 4].reduce<string[][]>(
+    (found, length) => [
+      ...found,
+      ...(length === 1 ? [[]] : found.filter((it) => it.length === length - 1)).flatMap((it) =>
+        levels.map((level) => [...it, level])
+      ),
+    ],
+    [],
+  ).map((it) => it.join("/")).filter((it) => it !== "");
+  assert.equal(all.length, 5 + 25 + 125 + 625 - 1);
+  fc.assert(
+    fc.property(fc.array(filters, { minLength: 1, maxLength: 5 }), (wanted) => {
+      const disjoint = disjointFilters(wanted);
+      for (const topic of all) {
+        const n = disjoint.filter((it) => matchesFilter(it, topic)).length;
+        const isWanted = wanted.some((it) => matchesFilter(it, topic));
+        assert.ok(n === 1 || n === 0 && !isWanted, `${topic}: ${n} of ${disjoint.join(", ")}`);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
 Deno.test("filters that do not overlap stay as they are", () => {
   const wanted = ["a/+", "b/#", "c", "+/x/y/z", "$SYS/#"];
   assert.deepEqual(

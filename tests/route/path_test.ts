@@ -43,6 +43,52 @@ Deno.test("a path into anything is a value or undefined, never an error", () => 
   }));
 });
 
+/** What a path means, as plainly as it can be said: the values that it leads to, in order. */
+function walk(value: unknown, path: readonly (string | number | symbol)[]): unknown[] {
+  if (path.length === 0) return value === undefined ? [] : [value];
+  const [step, ...rest] = path;
+  const isObject = value !== null && typeof value === "object";
+  if (typeof step !== "symbol") {
+    const fits = isObject && Object.hasOwn(value, step) &&
+      Array.isArray(value) === (typeof step === "number");
+    return fits ? walk((value as Record<string | number, unknown>)[step], rest) : [];
+  }
+  const inner = isObject ? Object.values(value) : [];
+  if (step === ALL) return inner.flatMap((it) => walk(it, rest));
+  return (isObject ? inner.flatMap((it) => walk(it, [LEAVES])) : [value]).flatMap((it) => walk(it, rest));
+}
+
+const ALL = Symbol("*"), LEAVES = Symbol("**");
+
+Deno.test("a path with wildcards finds what a plain walk finds, in its order", () => {
+  const names = fc.constantFrom("a", "b", "switch:0", "__proto__");
+  const payload = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 4, withCrossShrink: true },
+      fc.oneof(fc.integer(), fc.constant(null), fc.string({ maxLength: 2 }), fc.boolean()),
+      fc.array(tie("value"), { maxLength: 3 }),
+      fc.array(fc.tuple(names, tie("value")), { maxLength: 3 }).map((entries) => {
+        const made = {};
+        for (const [key, value] of entries) {
+          Object.defineProperty(made, key, { value, enumerable: true, configurable: true });
+        }
+        return made;
+      }),
+    ),
+  })).value;
+  const step = fc.oneof(names, fc.nat(2), fc.constantFrom(ALL, ALL, LEAVES));
+  const text = (it: string | number | symbol) =>
+    it === ALL ? ".*" : it === LEAVES ? ".**" : written(it as string);
+  fc.assert(
+    fc.property(payload, fc.array(step, { minLength: 1, maxLength: 4 }), (payload, path) => {
+      fc.pre(path.some((it) => typeof it === "symbol"));
+      const found = compileWildcard(`$${path.map(text).join("")}`)!(payload);
+      assert.deepEqual(found.map((it) => it.value), walk(payload, path));
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
 Deno.test("paths as people write them", () => {
   const payload = {
     a: { b: 1 },

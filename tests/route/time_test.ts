@@ -67,6 +67,27 @@ Deno.test("a local time is read in its zone, also where the clock is changed", (
   assert.equal(read("local", "2024-07-15T12:00:00", "datetime"), "2024-07-15 12:00:00");
 });
 
+Deno.test("a local time is the instant that the calendar says it is, in any zone", () => {
+  const zones = Intl.supportedValuesOf("timeZone");
+  fc.assert(
+    fc.property(instants, fc.constantFrom(...zones), (date, zone) => {
+      const instant = Temporal.Instant.fromEpochMilliseconds(date.getTime());
+      const there = instant.toZonedDateTimeISO(zone).toPlainDateTime();
+      fc.pre(there.year >= 1000 && there.year <= 9999);
+      // An hour that is there twice has two instants: the earlier is taken.
+      const [earlier] = ["earlier", "later"].map((disambiguation) =>
+        there.toZonedDateTime(zone, { disambiguation: disambiguation as "earlier" }).epochMilliseconds
+      );
+      assert.equal(
+        read("local", there.toString(), "datetime(3)", zone),
+        sql(new Date(earlier), 3),
+        `${there} ${zone}`,
+      );
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
 Deno.test("what is no time of its kind is refused", () => {
   const refusals: [TimeKind, unknown, RegExp][] = [
     ["iso", "2024-05-01T12:00:00", /no offset, use "time": "local"/],
