@@ -43,9 +43,10 @@ export const run: Command = {
         await service.reload((await loadConfig(path)).config);
         log.info("the configuration was loaded again");
       } catch (error) {
-        log.error("the configuration was not loaded again, the old one stays: {reason}", {
-          reason: reasonOf(error),
-        });
+        log.error(
+          "the configuration was not loaded again, the old one stays: {reason}; `sluice check -c {path}` shows it in its place",
+          { reason: reasonOf(error), path },
+        );
       }
     });
     Deno.addSignalListener("SIGHUP", reload);
