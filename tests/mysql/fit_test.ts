@@ -96,12 +96,13 @@ async function stored(
   column: RowColumn,
   values: readonly SqlValue[],
 ): Promise<boolean[]> {
-  // Bits as a number, and no statement from before that remembers other values.
+  // Bits as a number.
   const read = there.type === "bit" ? "c + 0" : "c";
-  await connection.reset();
   const shape = { table, columns: [column], key: [], onDuplicateKey: "error" as const };
   const results: boolean[] = [];
-  for (const value of values) {
+  for (const [i, value] of values.entries()) {
+    // MySQL's prepared statements remember of which kind a parameter was.
+    if (i === 0 || typeof value !== typeof values[i - 1]) await connection.reset();
     await connection.query(`DELETE FROM ${table}`);
     try {
       await insertRows(connection, [{ sequence: 1, shape, values: [value] }]);
