@@ -18,6 +18,7 @@ import { fileFault, fileHint } from "./file_fault.ts";
 import { type Finding, placeOf } from "./finding.ts";
 import { faultsOf, type Path } from "./issue.ts";
 import { type Config, configSchema, DEFAULT_ROUTE } from "./schema.ts";
+import { shareProblems } from "./shares.ts";
 import { readTree } from "./syntax.ts";
 
 export interface LoadedConfig {
@@ -167,6 +168,7 @@ class Reader {
     const isMysql = typeof url === "string" && !url.startsWith("sqlite:");
     const found = [
       ...routesProblems(routes, formatDuration),
+      ...shareProblems(routes),
       ...(isMysql ? tableLimits(shapesOf(routes)) : []),
     ];
     for (const { route, path, message } of found) {

@@ -4,9 +4,21 @@
  * A filter that another one covers is left out; two that overlap in part (`a/+` and `+/b`) are replaced by their least
  * common cover (`+/+`), which brings messages that no route wants: they are counted as unrouted.
  */
+import { innerFilter, shareOf } from "./pattern.ts";
 
-/** Filters such that each topic matched by one of `wanted` is matched by exactly one. */
+/**
+ * Filters such that each topic matched by one of `wanted` is matched by exactly one: exactly one of each group of shared
+ * subscriptions, and exactly one of those that are not shared.
+ */
 export function disjointFilters(wanted: readonly string[]): string[] {
+  const groups = Map.groupBy(wanted, shareOf);
+  return [...groups].flatMap(([share, filters]) => {
+    if (share === undefined) return disjoint(filters);
+    return disjoint(filters.map(innerFilter)).map((it) => `$share/${share}/${it}`);
+  });
+}
+
+function disjoint(wanted: readonly string[]): string[] {
   const exact = new Set<string>();
   const wild = new FilterTree();
   for (const filter of new Set(wanted)) {

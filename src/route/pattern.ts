@@ -1,6 +1,7 @@
 /**
  * Topic patterns: literal levels, `{name}` or `+` for one level, `{name...}` or `#` for the rest (one level or more for
- * `{name...}`, none or more for `#`, which is MQTT 5 section 4.7.1).
+ * `{name...}`, none or more for `#`, which is MQTT 5 section 4.7.1). Before them a group may stand that the
+ * subscription is shared in: `$share/gateways/Home/{room}`.
  */
 export type Level =
   | { readonly kind: "literal"; readonly text: string }
@@ -14,9 +15,19 @@ export interface TopicPattern {
   readonly names: readonly string[];
   /** True where a wildcard has no name, so that the names do not tell the whole topic. */
   readonly anonymous: boolean;
-  /** The MQTT topic filter that matches the same topics. */
+  /** The MQTT topic filter to subscribe to; a shared one begins with `$share/GROUP/`, which no topic does. */
   readonly filter: string;
+  /** The group of a shared subscription (MQTT 5 section 4.8.2). */
+  readonly share: string | undefined;
 }
+
+const SHARE = /^\$share\/([^/]+)\/(.+)$/s;
+
+/** A filter without the group that it is shared in. */
+export const innerFilter = (filter: string): string => SHARE.exec(filter)?.[2] ?? filter;
+
+/** The group of a shared subscription. */
+export const shareOf = (filter: string): string | undefined => SHARE.exec(filter)?.[1];
 
 const PLACEHOLDER = /^\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}$/;
 
@@ -24,7 +35,11 @@ const PLACEHOLDER = /^\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}$/;
 export function parsePattern(text: string): TopicPattern {
   if (text === "") throw new TypeError("a topic must not be empty");
   if (text.includes("\0")) throw new TypeError("a topic must not contain the character NUL");
-  const parts = text.split("/");
+  const share = shareOf(text);
+  if (/^\$share(\/|$)/.test(text) && (share === undefined || /[+#{}]/.test(share))) {
+    throw new TypeError(`the topic "${text}" names no group: write it like $share/gateways/Home/#`);
+  }
+  const parts = innerFilter(text).split("/");
   const levels = parts.map((part, i): Level => {
     const last = i === parts.length - 1;
     const match = PLACEHOLDER.exec(part);
@@ -43,11 +58,10 @@ export function parsePattern(text: string): TopicPattern {
   const names = levels.flatMap((it) => it.kind !== "literal" && it.name !== undefined ? [it.name] : []);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice) throw new TypeError(`{${twice}} occurs twice in the topic "${text}"`);
-  const filter = levels.map((it) => it.kind === "literal" ? it.text : it.kind === "one" ? "+" : "#").join(
-    "/",
-  );
+  const inner = levels.map((it) => it.kind === "literal" ? it.text : it.kind === "one" ? "+" : "#").join("/");
+  const filter = share === undefined ? inner : `$share/${share}/${inner}`;
   const anonymous = levels.some((it) => it.kind !== "literal" && it.name === undefined);
-  return { text, levels, names, anonymous, filter };
+  return { text, levels, names, anonymous, filter, share };
 }
 
 /** What the placeholders stand for in a topic, in the order of `names`, or null where it does not match. */

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import fc from "fast-check";
-import { relationOf } from "../../src/cli/check/routes.ts";
+import { relationOf } from "../../src/route/relation.ts";
 import { startEmbeddedBroker } from "../../src/demo/broker.ts";
 import { Surroundings } from "../faults/surroundings.ts";
 import { filters, matchesFilter, topics } from "../route/topics.ts";

@@ -253,13 +253,14 @@ eachDatabase((flavour, start) => {
       const rows = await database.admin(
         "SELECT DISTINCT CONVERT(argument USING utf8mb4) AS sql_text FROM mysql.general_log WHERE command_type = 'Prepare'",
       );
-      const sent = new Set(rows.map((it) => sent1(it.sql_text)));
+      const sent = new Set(rows.map((it) => withoutKinds(it.sql_text)));
       for (const sql of shown) assert.ok(sent.has(sql), `${sql}\nis none of\n${[...sent].join("\n")}`);
     });
   });
 });
 
-const sent1 = (sql: string) => sql;
+/** Without what is only there for MySQL's sake: the kinds of the values. */
+const withoutKinds = (sql: string) => sql.replace(/ \/\* \w+ \*\/$/, "").replace(/CAST\(\? AS \w+\)/g, "?");
 
 Deno.test("with the embedded database, explain shows SQLite's SQL, and it is one that SQLite takes", async () => {
   await using broker = await startEmbeddedBroker();

@@ -100,6 +100,9 @@ const MISTAKES: Record<string, string> = {
     `{ "broker": { "url": "mqtts://a", "tls": { "cafile": "a.pem" } }, "database": { "url": "sqlite:a", "tls": true } }`,
   "wrong status and log": `{ ${GOOD}, "status": true, "log": { "level": "verbose" } }`,
   "wrong listen": `{ ${GOOD}, "status": { "listen": "8088" } }`,
+  "shared and not":
+    `{ ${GOOD}, "routes": [\n    { "topic": "$share/g/Home/{room}", "table": "t" },\n    { "topic": "Home/#", "table": "u" },\n` +
+    `    { "topic": "$share/h/garage", "table": "t" }, { "topic": "$share", "table": "t" } ] }`,
   "open status page": `{ ${GOOD}, "status": { "listen": "0.0.0.0:8088" } }`,
   "several at once": withRoute(`{ "topic": "a/+/{b", "tabel": "t", "decode": "jsn" }`),
 };

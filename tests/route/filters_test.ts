@@ -65,3 +65,10 @@ Deno.test("a filter that another one covers is left out, two that cross are join
   assert.deepEqual(disjointFilters(["home/#", "home/+/climate", "home/attic"]), ["home/#"]);
   assert.deepEqual(disjointFilters(["a/+", "+/b"]), ["+/+"]);
 });
+
+Deno.test("each group of shared subscriptions has filters of its own", () => {
+  assert.deepEqual(
+    new Set(disjointFilters(["$share/g/a/+", "$share/g/+/b", "$share/g/$SYS/x", "$share/h/a/b", "c/#", "c/d"])),
+    new Set(["$share/g/+/+", "$share/g/$SYS/x", "$share/h/a/b", "c/#"]),
+  );
+});

@@ -34,6 +34,17 @@ Deno.test("a rest with a name takes one level or more, # none or more", () => {
   assert.ok(matchPattern(parsePattern("home/#"), ["home"]));
 });
 
+Deno.test("a shared subscription's topics are those behind its group", () => {
+  const shared = parsePattern("$share/gateways/Home/{room}/#");
+  assert.equal(shared.filter, "$share/gateways/Home/+/#");
+  assert.equal(shared.share, "gateways");
+  assert.deepEqual(matchPattern(shared, ["Home", "attic", "x"]), ["attic"]);
+  assert.equal(matchPattern(shared, ["$share", "gateways", "Home", "attic"]), null);
+  for (const text of ["$share", "$share/", "$share/g", "$share/+/a", "$share//a"]) {
+    assert.throws(() => parsePattern(text), /names no group/, text);
+  }
+});
+
 Deno.test("a pattern that cannot be is refused with what is wrong", () => {
   const refusals: [string, RegExp][] = [
     ["", /must not be empty/],

@@ -5,6 +5,7 @@
  */
 import { probeOf } from "../../gateway/parts.ts";
 import type { ProbeResult } from "../../mqtt/probe.ts";
+import { innerFilter } from "../../route/pattern.ts";
 import { formatDuration } from "../../units.ts";
 import type { FileReport } from "./report.ts";
 
@@ -49,7 +50,7 @@ function atFilter(report: FileReport, filter: string, found: Parameters<FileRepo
 
 /** Whether all topics of the pattern are among those of the filter. */
 function covers(filter: string, pattern: string): boolean {
-  const [wide, narrow] = [filter.split("/"), pattern.split("/")];
+  const [wide, narrow] = [filter.split("/"), innerFilter(pattern).split("/")];
   for (const [i, level] of wide.entries()) {
     if (level === "#") return true;
     if (i >= narrow.length || level !== "+" && level !== narrow[i]) return false;
@@ -98,6 +99,15 @@ function session(report: FileReport, { limits, sessionExpirySec }: ProbeResult):
       fix: sessionExpirySec === 0
         ? "allow sessions in the broker's configuration"
         : `allow more in the broker's configuration, or know it: "sessionExpiry": "${sessionExpirySec}s"`,
+    });
+  }
+  const shared = routes.find(({ topic }) => topic?.startsWith("$share/"));
+  if (limits?.sharedSubscriptionAvailable === false && shared) {
+    atFilter(report, innerFilter(shared.topic!), {
+      severity: "error",
+      code: "no-shared",
+      message: "the broker has no shared subscriptions",
+      fix: `"topic": ${JSON.stringify(innerFilter(shared.topic!))}, in one gateway only`,
     });
   }
   if (limits?.retainAvailable === false && routes.some(({ retained }) => retained !== "skip")) {

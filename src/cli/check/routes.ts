@@ -2,7 +2,8 @@
  * Routes beside each other: those that store a message twice in one table.
  */
 import type { RouteOptions } from "../../route/options.ts";
-import { parsePattern } from "../../route/pattern.ts";
+import { innerFilter, parsePattern } from "../../route/pattern.ts";
+import { relationOf } from "../../route/relation.ts";
 import type { FileReport } from "./report.ts";
 
 /** So many pairs are compared; with more, only those whose topics begin alike. */
@@ -20,7 +21,7 @@ export function checkRoutes(report: FileReport): void {
   const tables = new Map<string, Entry[]>();
   for (const [index, route] of report.loaded.config.routes.entries()) {
     const { topic, table, family: _family, ...rest } = route;
-    const levels = parsePattern(topic!).filter.split("/");
+    const levels = innerFilter(parsePattern(topic!).filter).split("/");
     const entries = tables.get(table!) ?? [];
     entries.push({ index, route, levels, row: JSON.stringify(rest) });
     tables.set(table!, entries);
@@ -78,29 +79,4 @@ function compare(report: FileReport, one: Entry, other: Entry): void {
     message: `${what}: each such message makes ${isSame ? "the same row twice" : "two rows there"}`,
     fix: isMeant ? undefined : 'remove one of them, give one another table, or tell them apart with "when"',
   });
-}
-
-type Relation = "same" | "wider" | "narrower" | "crossing" | "apart";
-
-/** How the topics of one filter stand to those of another. */
-export function relationOf(one: readonly string[], other: readonly string[]): Relation {
-  let wider = false, narrower = false;
-  for (let i = 0;; i++) {
-    const [a, b] = [one[i], other[i]];
-    if (a === undefined && b === undefined) break;
-    if (a === "#" || b === "#") {
-      if (a !== b) a === "#" ? wider = true : narrower = true;
-      const rest = a === "#" ? other.slice(i) : one.slice(i);
-      // `a/#` takes `a`, too.
-      if (a !== b && i === 0 && (rest[0] ?? "").startsWith("$")) return "apart";
-      break;
-    }
-    if (a === undefined || b === undefined) return "apart";
-    if (a === b) continue;
-    if (a === "+") wider = true;
-    else if (b === "+") narrower = true;
-    else return "apart";
-    if (i === 0 && (a.startsWith("$") || b.startsWith("$"))) return "apart";
-  }
-  return wider && narrower ? "crossing" : wider ? "wider" : narrower ? "narrower" : "same";
 }
