@@ -88,7 +88,7 @@ export class Lane {
     }
   }
 
-  /** Tries until the batch is committed. Null: the lane stands elsewhere now, and the batch must be read anew. */
+  /** Tries until the batch is committed. Null: the batch must be read anew, as the lane stands elsewhere now or there is more. */
   async #write(attempt: Attempt, signal: AbortSignal, cut: AbortSignal): Promise<Written | null> {
     while (true) {
       try {
@@ -102,6 +102,8 @@ export class Lane {
           if (await this.#reconcile(error)) return null;
         } else {
           await this.#hold(error, signal);
+          // What has come meanwhile is part of the next try: it may show whether the table or its rows are at fault.
+          if (error instanceof StallError) return null;
         }
       }
     }

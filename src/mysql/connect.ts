@@ -48,7 +48,8 @@ export class CommandTimeoutError extends Error {
 export const SESSION_IDLE_SEC = 60;
 
 const SESSION = [
-  "sql_mode = 'STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+  // STRICT_TRANS_TABLES would let a table without transactions alter every row of a statement but the first.
+  "sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
   "time_zone = '+00:00'",
   "innodb_lock_wait_timeout = 5",
   // Of whole tables: LOCK TABLES, ALTER TABLE, a backup. The server's own default is a day and more.

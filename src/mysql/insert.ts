@@ -19,20 +19,25 @@ function insertSql(shape: Shape, count: number): string {
   if (!byCount) texts.set(shape, byCount = new Map());
   let text = byCount.get(count);
   if (text === undefined) {
-    const names = shape.columns.map((it) => quote(it.name));
-    const row = `(${names.map(() => "?").join(",")})`;
-    const update = shape.onDuplicateKey === "update"
-      ? ` ON DUPLICATE KEY UPDATE ${names.map((it) => `${it}=VALUES(${it})`).join(",")}`
-      // Not INSERT IGNORE, which would also hide truncation.
-      : shape.onDuplicateKey === "ignore"
-      ? ` ON DUPLICATE KEY UPDATE ${names[0]}=${names[0]}`
-      : "";
-    text = `INSERT INTO ${quote(shape.table)} (${names.join(",")}) VALUES ${
-      Array(count).fill(row).join(",")
-    }${update}`;
-    byCount.set(count, text);
+    text = textOf(shape, count);
+    // Others are for once.
+    if (SIZES.includes(count)) byCount.set(count, text);
   }
   return text;
+}
+
+function textOf({ table, columns, onDuplicateKey }: Shape, count: number): string {
+  const names = columns.map((it) => quote(it.name));
+  const row = `(${names.map(() => "?").join(",")})`;
+  const update = onDuplicateKey === "update"
+    // VALUES() is deprecated in MySQL 8.0.20 and later, and the only way that MariaDB knows.
+    ? ` ON DUPLICATE KEY UPDATE ${names.map((it) => `${it}=VALUES(${it})`).join(",")}`
+    // Not INSERT IGNORE, which would also hide truncation.
+    : onDuplicateKey === "ignore"
+    ? ` ON DUPLICATE KEY UPDATE ${names[0]}=${names[0]}`
+    : "";
+  const rows = Array(count).fill(row).join(",");
+  return `INSERT INTO ${quote(table)} (${names.join(",")}) VALUES ${rows}${update}`;
 }
 
 function bytesOf(row: Row): number {
@@ -76,24 +81,30 @@ function bound(value: SqlValue): unknown {
   return value;
 }
 
-/** Inserts all rows, which share their shape. Throws the driver's error of the first statement that fails, or `RowTooBigError`. */
-export async function insertRows(connection: MysqlConnection, rows: readonly Row[]): Promise<void> {
-  const { shape } = rows[0];
-  const most = Math.floor(PLACEHOLDERS_MAX / shape.columns.length);
-  const bytesMax = connection.packetBytesMax * PACKET_SHARE;
-  for (let at = 0; at < rows.length;) {
-    let fits = 0, bytes = 0;
-    while (
-      at + fits < rows.length && fits < most && (fits === 0 || bytes + bytesOf(rows[at + fits]) <= bytesMax)
-    ) {
-      bytes += bytesOf(rows[at + fits]);
-      fits++;
-    }
-    if (fits === 1 && bytes > bytesMax) checkFits(rows[at], connection.packetBytesMax);
-    const count = SIZES.find((size) => size <= fits)!;
-    const values: unknown[] = [];
-    for (let i = at; i < at + count; i++) for (const value of rows[i].values) values.push(bound(value));
-    await connection.execute(insertSql(shape, count), values);
-    at += count;
+/** How many of the rows, which share their shape, go into the next statement: at least one. */
+export function statementLength({ packetBytesMax }: MysqlConnection, rows: readonly Row[]): number {
+  const most = Math.floor(PLACEHOLDERS_MAX / rows[0].shape.columns.length);
+  const bytesMax = packetBytesMax * PACKET_SHARE;
+  let fits = 0, bytes = 0;
+  while (fits < rows.length && fits < most && fits < SIZES[0]) {
+    bytes += bytesOf(rows[fits]);
+    if (fits > 0 && bytes > bytesMax) break;
+    fits++;
   }
+  return SIZES.find((size) => size <= fits)!;
+}
+
+/**
+ * Inserts rows of one shape, at most as many as `statementLength` says, in one statement; returns how many warnings the
+ * server has about it. Throws the driver's error, or `RowTooBigError`.
+ */
+export async function insertStatement(connection: MysqlConnection, rows: readonly Row[]): Promise<number> {
+  const { packetBytesMax } = connection;
+  if (rows.length === 1 && bytesOf(rows[0]) > packetBytesMax * PACKET_SHARE) {
+    checkFits(rows[0], packetBytesMax);
+  }
+  const values: unknown[] = [];
+  for (const row of rows) for (const value of row.values) values.push(bound(value));
+  const { warningStatus } = await connection.execute(insertSql(rows[0].shape, rows.length), values);
+  return warningStatus;
 }
