@@ -25,6 +25,8 @@ export interface StageOptions {
   /** For all routes. */
   readonly route?: Record<string, unknown>;
   readonly database?: DatabaseOptions;
+  /** A server that is there already, and stays; else one is started with the options above. */
+  readonly server?: Database;
   /** Goes over `database` of the configuration. */
   readonly config?: Record<string, unknown>;
 }
@@ -62,7 +64,7 @@ export class Stage implements AsyncDisposable {
     const { flavour, tables = { a: "note varchar(4)", b: "note varchar(4)" } } = options;
     await using stack = new AsyncDisposableStack();
     const broker = stack.use(await startMosquitto({ persistence: true }));
-    const database = stack.use(await START[flavour](options.database));
+    const database = options.server ?? stack.use(await START[flavour](options.database));
     const far = stack.use(await startProxy({ target: database.port, log: false }));
     const near = stack.use(await startProxy({ target: far.port, log: false }));
     const schema = await database.createDatabase();
@@ -143,22 +145,22 @@ export class Stage implements AsyncDisposable {
     return status.lanes[lane].reason ?? "";
   }
 
-  /** Waits until every accepted message is where it belongs. */
-  async settle(): Promise<{ status: StatusJson; verdict: Verdict }> {
-    const verdict = await this.judged();
+  /** Waits until every accepted message is where it belongs: in `database`, where another has taken over. */
+  async settle(database = this.database): Promise<{ status: StatusJson; verdict: Verdict }> {
+    const verdict = await this.judged(database);
     assert.equal(complaint(verdict), null, this.sluice.output);
     return { status: await this.sluice.status(), verdict };
   }
 
   /** Waits until nothing is missing, and tells what became of everything. */
-  async judged(): Promise<Verdict> {
+  async judged(database = this.database): Promise<Verdict> {
     await Promise.all([...this.#streams].map((stop) => stop()));
     let verdict: Verdict | undefined;
     try {
       await waitFor(async () => {
         const status = await this.sluice.status();
         if (status.totals.pending > 0) return false;
-        verdict = await this.oracle.judge(this.database, this.schema, this.tables, this.spoolPath);
+        verdict = await this.oracle.judge(database, this.schema, this.tables, this.spoolPath);
         checkSums(status);
         return verdict.missing.length === 0;
       }, { what: "everything accepted to be stored or dead", timeoutMs: 60_000 });
@@ -180,13 +182,15 @@ export class Stage implements AsyncDisposable {
     return this.database.admin(sql.replace(/\bt\./g, `${this.schema}.`));
   }
 
-  /** A session of root in the tables' database, to hold locks with. */
-  async session(): Promise<
+  /** A session in the tables' database, to hold locks with; of root unless a `user:password` is given. */
+  async session(as = "root"): Promise<
     { query: (sql: string) => Promise<unknown>; [Symbol.asyncDispose]: () => Promise<void> }
   > {
+    const [user, password] = as.split(":");
     const connection = await createConnection({
       socketPath: this.database.socket,
-      user: "root",
+      user,
+      password,
       database: this.schema,
     });
     connection.on("error", () => {});

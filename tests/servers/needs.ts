@@ -46,6 +46,14 @@ export function databases(): Flavour[] {
   return (["mariadb", "mysql"] as const).filter((flavour) => available()[flavour]);
 }
 
+/** Runs `act` for all installed flavours at the same time, for tests that mostly wait; fails when all have ended. */
+export async function withAllDatabases(act: (flavour: Flavour) => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(databases().map(act));
+  const reasons = results.flatMap((it) => it.status === "rejected" ? [it.reason] : []);
+  if (reasons.length === 1) throw reasons[0];
+  if (reasons.length > 1) throw new AggregateError(reasons, reasons.map((it) => it.message).join("\n\n"));
+}
+
 /**
  * Calls `register` for both flavours, installed or not. It shall register its tests through
  * `testWith([flavour, ...], ...)` and name the flavour in their titles.
