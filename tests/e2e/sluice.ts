@@ -13,6 +13,8 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 /** What `/status.json` promises (and what tests read of it). */
 export interface StatusJson {
   readonly state: string;
+  /** What is wrong right now. */
+  readonly sentence: string | null;
   readonly totals: Record<string, number>;
   readonly lanes: Record<string, { pending: number; state: string; reason: string | null; lag_s: number }>;
   readonly broker: { connected: boolean };

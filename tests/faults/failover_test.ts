@@ -82,7 +82,7 @@ async function switchover(flavour: Flavour): Promise<void> {
   await stage.sluice.until("it to be noticed", (it) => !it.database.reachable);
   await pair.promote();
   await stage.flowing(200);
-  const { verdict } = await stage.settle(second);
+  const { verdict } = await stage.settle({ database: second });
   assert.equal(verdict.dead, 0);
   assert.doesNotMatch(stage.sluice.output, /lost what was committed/);
 }
@@ -99,7 +99,7 @@ async function death(flavour: Flavour): Promise<void> {
   await stage.database.kill();
   await pair.promote();
   await stage.flowing(200);
-  const { verdict } = await stage.settle(second);
+  const { verdict } = await stage.settle({ database: second });
   assert.equal(verdict.dead, 0);
   assert.match(stage.sluice.output, /the database lost what was committed to a after message \d+/);
 }

@@ -6,7 +6,9 @@
  * of it is stored or dead, and fails unless exactly what was meant to be stored is, once.
  */
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { createConnection } from "mysql2/promise";
+import { LEDGER_SQL } from "../../src/mysql/ddl.ts";
 import { checkSums, Sluice, type StatusJson } from "../e2e/sluice.ts";
 import type { Database, DatabaseOptions, Flavour, ResultRow } from "../servers/database.ts";
 import { type Mosquitto, startMosquitto } from "../servers/mosquitto.ts";
@@ -21,12 +23,16 @@ export interface StageOptions {
   /** Tables, each with its columns besides `id` as SQL. Default: `a` and `b`, with a note of four characters. */
   readonly tables?: Readonly<Record<string, string>>;
   /** Columns of the routes besides `id`. Default: `note`. */
-  readonly columns?: Readonly<Record<string, string>>;
+  readonly columns?: Readonly<Record<string, unknown>>;
   /** For all routes. */
   readonly route?: Record<string, unknown>;
   readonly database?: DatabaseOptions;
   /** A server that is there already, and stays; else one is started with the options above. */
   readonly server?: Database;
+  /** `user:password` of the gateway. Default: `sluice`, who may do everything with the tables' database. */
+  readonly user?: string;
+  /** What that user is granted, e.g. "INSERT ON t.a"; the ledger is there then. */
+  readonly grants?: readonly string[];
   /** Goes over `database` of the configuration. */
   readonly config?: Record<string, unknown>;
 }
@@ -37,6 +43,24 @@ export interface Meant {
   /** Default "row". */
   readonly fate?: Fate;
   readonly [column: string]: unknown;
+}
+
+/** Where rows are looked for; default: where they were meant to go. */
+export interface Place {
+  readonly database?: Database;
+  readonly tables?: readonly string[];
+}
+
+/** A dead letter as it lies in the spool. */
+export interface StoredLetter {
+  readonly lane: string;
+  readonly route: string;
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly receivedAtMs: number;
+  readonly qos: number;
+  readonly reason: string;
+  readonly errno: number | null;
 }
 
 const BURST = 10;
@@ -71,11 +95,18 @@ export class Stage implements AsyncDisposable {
     for (const [table, columns] of Object.entries(tables)) {
       await database.admin(tableSql(schema, table, columns));
     }
-    const { columns = { note: "$.note" }, route = {} } = options;
+    const { columns = { note: "$.note" }, route = {}, user = "sluice:secret", grants = [] } = options;
+    if (grants.length > 0) {
+      await database.admin(LEDGER_SQL.replace("sluice_ledger", `${schema}.sluice_ledger`));
+    }
+    for (const it of grants) {
+      const grantee = `${user.split(":")[0]}@'%'`;
+      await database.admin(`GRANT ${it.replace(/\bt\./g, `${schema}.`)} TO ${grantee}`);
+    }
     const config = {
       broker: { url: broker.url },
       database: {
-        url: `${near.url("mysql")}/${schema}`.replace("//", "//sluice:secret@"),
+        url: `${near.url("mysql")}/${schema}`.replace("//", `//${user}@`),
         pool: { timeout: "5s", pingTimeout: "500ms" },
         ...options.config,
       },
@@ -145,22 +176,22 @@ export class Stage implements AsyncDisposable {
     return status.lanes[lane].reason ?? "";
   }
 
-  /** Waits until every accepted message is where it belongs: in `database`, where another has taken over. */
-  async settle(database = this.database): Promise<{ status: StatusJson; verdict: Verdict }> {
-    const verdict = await this.judged(database);
+  /** Waits until every accepted message is where it belongs; in other tables or another database where these are given. */
+  async settle(place: Place = {}): Promise<{ status: StatusJson; verdict: Verdict }> {
+    const verdict = await this.judged(place);
     assert.equal(complaint(verdict), null, this.sluice.output);
     return { status: await this.sluice.status(), verdict };
   }
 
   /** Waits until nothing is missing, and tells what became of everything. */
-  async judged(database = this.database): Promise<Verdict> {
+  async judged({ database = this.database, tables = this.tables }: Place = {}): Promise<Verdict> {
     await Promise.all([...this.#streams].map((stop) => stop()));
     let verdict: Verdict | undefined;
     try {
       await waitFor(async () => {
         const status = await this.sluice.status();
         if (status.totals.pending > 0) return false;
-        verdict = await this.oracle.judge(database, this.schema, this.tables, this.spoolPath);
+        verdict = await this.oracle.judge(database, this.schema, tables, this.spoolPath);
         checkSums(status);
         return verdict.missing.length === 0;
       }, { what: "everything accepted to be stored or dead", timeoutMs: 60_000 });
@@ -171,6 +202,18 @@ export class Stage implements AsyncDisposable {
       );
     }
     return verdict!;
+  }
+
+  /** Dead letters, oldest first, as they lie in the spool. */
+  letters(): StoredLetter[] {
+    const spool = new DatabaseSync(this.spoolPath, { readOnly: true });
+    try {
+      return spool.prepare(
+        "SELECT lane, route, topic, payload, received_at AS receivedAtMs, qos, reason, errno FROM dead ORDER BY id",
+      ).all() as unknown as StoredLetter[];
+    } finally {
+      spool.close();
+    }
   }
 
   get spoolPath(): string {
@@ -200,9 +243,9 @@ export class Stage implements AsyncDisposable {
     };
   }
 
-  /** Connections of user `sluice`, as the server sees them. */
-  async threads(): Promise<number[]> {
-    const rows = await this.admin("SELECT id FROM information_schema.processlist WHERE user = 'sluice'");
+  /** The gateway's connections, as the server sees them. */
+  async threads(user = "sluice"): Promise<number[]> {
+    const rows = await this.admin(`SELECT id FROM information_schema.processlist WHERE user = '${user}'`);
     return rows.map((row) => Number(row.id ?? row.ID));
   }
 
