@@ -22,6 +22,8 @@ export interface StageOptions {
   readonly flavour: Flavour;
   /** Tables, each with its columns besides `id` as SQL. Default: `a` and `b`, with a note of four characters. */
   readonly tables?: Readonly<Record<string, string>>;
+  /** Statements before the tables are made. */
+  readonly before?: readonly string[];
   /** Columns of the routes besides `id`. Default: `note`. */
   readonly columns?: Readonly<Record<string, unknown>>;
   /** For all routes. */
@@ -92,8 +94,9 @@ export class Stage implements AsyncDisposable {
     const far = stack.use(await startProxy({ target: database.port, log: false }));
     const near = stack.use(await startProxy({ target: far.port, log: false }));
     const schema = await database.createDatabase();
+    for (const sql of options.before ?? []) await database.admin(sql.replace(/\bt\./g, `${schema}.`));
     for (const [table, columns] of Object.entries(tables)) {
-      await database.admin(tableSql(schema, table, columns));
+      await database.admin(`CREATE TABLE ${schema}.\`${table}\` ${columnsSql(columns)}`);
     }
     const { columns = { note: "$.note" }, route = {}, user = "sluice:secret", grants = [] } = options;
     if (grants.length > 0) {
@@ -266,8 +269,9 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-export function tableSql(schema: string, table: string, columns: string): string {
-  return `CREATE TABLE ${schema}.${table} (no bigint AUTO_INCREMENT PRIMARY KEY, id varchar(40), ${columns}, KEY (id))`;
+/** The columns of every table of a stage, and these. */
+export function columnsSql(columns: string): string {
+  return `(no bigint AUTO_INCREMENT PRIMARY KEY, id varchar(40), ${columns}, KEY (id))`;
 }
 
 /** True for the packet that ends a transaction. */
