@@ -56,13 +56,16 @@ export class LedgerError extends SluiceError {
   readonly kind: "behind" | "ahead" | "missing";
   /** What the ledger says; 0 where the row is missing. */
   readonly upto: number;
+  /** True where the ledger's row is missing and what was committed is there all the same. */
+  readonly held: boolean;
   constructor(
     message: string,
-    options: ErrorOptions & { hint?: string; kind: LedgerError["kind"]; upto: number },
+    options: ErrorOptions & { hint?: string; kind: LedgerError["kind"]; upto: number; held?: boolean },
   ) {
     super(message, options);
     this.kind = options.kind;
     this.upto = options.upto;
+    this.held = options.held ?? false;
   }
 }
 

@@ -47,6 +47,8 @@ export class Lane {
   #identity: string;
   /** Take the ledger as it is in the next write: what it lacks cannot be given back. */
   #adopt = false;
+  /** The row that was committed last by this process, if it is not too large to be kept. */
+  #previous: Row | undefined;
 
   constructor(name: string, parts: LaneParts) {
     this.name = name;
@@ -93,7 +95,7 @@ export class Lane {
     while (true) {
       try {
         const written = await this.#try(attempt, cut);
-        this.#succeeded(attempt.batch);
+        this.#succeeded(attempt);
         return written;
       } catch (error) {
         if (signal.aborted) throw signal.reason;
@@ -120,6 +122,7 @@ export class Lane {
       last: batch.last,
       highest,
       adopt: this.#adopt || spool.identity !== this.#identity,
+      previous: this.#previous,
       rows: refused.size === 0 ? rows : rows.filter((row) => !refused.has(row.sequence)),
       park: async (refusals) => {
         const letters = refusals.map(({ sequence, reason, errno }): DeadLetter => {
@@ -132,8 +135,10 @@ export class Lane {
     }, cut);
   }
 
-  #succeeded(batch: Batch): void {
+  #succeeded({ batch, rows, refused }: Attempt): void {
     const { availability, faults, spool } = this.#parts;
+    const last = rows.findLast((row) => !refused.has(row.sequence));
+    if (last) this.#previous = kept(last);
     this.#highest = batch.last;
     this.#identity = spool.identity;
     this.#adopt = false;
@@ -176,10 +181,11 @@ export class Lane {
       return true;
     }
     const upto = error.kind === "missing" ? 0 : error.upto;
-    const kept = await spool.keptAfter(this.name);
-    if (error.kind === "missing" && kept > 0) {
-      // A row that vanished while the lane is old: another database, or a hand that deleted it. Writing again
-      // what is still on disk would double it in the second case, so nothing is repeated.
+    const keptAfter = await spool.keptAfter(this.name);
+    if (error.kind === "missing" && (keptAfter > 0 || error.held)) {
+      // The row of a lane that is old, or whose last message is in the table: another database, or a hand that
+      // deleted it. Writing again what is still on disk would double it in the second case, so nothing is repeated.
+      // A young lane's is taken for the work of a database that was put back to the time before it.
       this.#adopt = true;
       faults.note(
         `the ledger has no row for ${this.name}, although it was written before: going on after it`,
@@ -198,4 +204,16 @@ export class Lane {
   get #faultKey(): string {
     return `lane ${this.name}`;
   }
+}
+
+const KEPT_BYTES_MAX = 4_096;
+
+/** A copy, as a payload is a view of its whole batch; undefined where it is large. */
+function kept({ sequence, shape, values }: Row): Row | undefined {
+  const bytes = values.reduce<number>(
+    (sum, it) => sum + (typeof it === "string" || it instanceof Uint8Array ? it.length : 0),
+    0,
+  );
+  if (bytes > KEPT_BYTES_MAX) return undefined;
+  return { sequence, shape, values: values.map((it) => it instanceof Uint8Array ? it.slice() : it) };
 }

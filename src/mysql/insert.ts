@@ -75,7 +75,7 @@ function checkFits(row: Row, packetBytesMax: number): void {
 }
 
 /** What mysql2 binds without altering it. */
-function bound(value: SqlValue): unknown {
+export function boundValue(value: SqlValue): unknown {
   if (typeof value === "bigint") return value.toString();
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   return value;
@@ -104,7 +104,7 @@ export async function insertStatement(connection: MysqlConnection, rows: readonl
     checkFits(rows[0], packetBytesMax);
   }
   const values: unknown[] = [];
-  for (const row of rows) for (const value of row.values) values.push(bound(value));
+  for (const row of rows) for (const value of row.values) values.push(boundValue(value));
   const { warningStatus } = await connection.execute(insertSql(rows[0].shape, rows.length), values);
   return warningStatus;
 }

@@ -6,7 +6,11 @@
  */
 import type { WriteRequest } from "../contracts.ts";
 import { LedgerError, StallError } from "../errors.ts";
+import type { Row, SqlValue } from "../message.ts";
+import { classify } from "./classify.ts";
 import type { MysqlConnection } from "./connect.ts";
+import { quote } from "./ddl.ts";
+import { boundValue } from "./insert.ts";
 
 /** What the server says of a lane's table. Null: there is none, or it does not show it to this user. */
 export type Transactional = boolean | null;
@@ -73,10 +77,11 @@ export async function moveLedger(
   );
 }
 
-/** Why what the ledger says does not fit this write; null where it does. */
+/** Why what the ledger says does not fit this write; null where it does. `held`: see `holds`. */
 export function ledgerError(
   { lane, after, highest, adopt = false }: WriteRequest,
   upto: number | null,
+  held = false,
 ): LedgerError | null {
   if (upto !== null && upto > highest) {
     return new LedgerError(`the ledger of ${lane} says ${upto}, more than was ever written (${highest})`, {
@@ -89,10 +94,42 @@ export function ledgerError(
     return new LedgerError(`the ledger has no row for ${lane}, which stands at ${after}`, {
       kind: "missing",
       upto: 0,
+      held,
     });
   }
   if (upto !== null && upto < after) {
     return new LedgerError(`the ledger of ${lane} says ${upto}, not ${after}`, { kind: "behind", upto });
   }
   return null;
+}
+
+const TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?$/;
+/** A table without an index that helps is read from end to end. */
+const LOOK_SEC_MAX = 2;
+
+/** Whether the table has this row, as far as its columns keep what they are given. False where that cannot be told. */
+export async function holds(
+  connection: MysqlConnection,
+  { shape, values }: Row,
+): Promise<boolean> {
+  const conditions = shape.columns.map(({ name }, i) => conditionOf(quote(name), values[i]));
+  const select = `SELECT 1 FROM ${quote(shape.table)} WHERE ${conditions.join(" AND ")} LIMIT 1`;
+  const limited = connection.flavour === "mariadb"
+    ? `SET STATEMENT max_statement_time = ${LOOK_SEC_MAX} FOR ${select}`
+    : select.replace("SELECT", `SELECT /*+ MAX_EXECUTION_TIME(${LOOK_SEC_MAX * 1_000}) */`);
+  const bound = conditions.flatMap((it, i) => Array(it.split("?").length - 1).fill(boundValue(values[i])));
+  try {
+    return (await connection.execute(limited, bound)).length > 0;
+  } catch (error) {
+    if (classify(error, connection.flavour) === "lost") throw error;
+    return false;
+  }
+}
+
+function conditionOf(column: string, value: SqlValue): string {
+  if (typeof value === "number" && !Number.isInteger(value)) return `ABS(${column} - ?) <= ABS(?) / 1e6`;
+  if (typeof value === "string" && TIME.test(value)) {
+    return `ABS(TIMESTAMPDIFF(MICROSECOND, ${column}, ?)) < 1000000`;
+  }
+  return `${column} <=> ?`;
 }

@@ -16,6 +16,7 @@ import { classify, errnoOf, type ErrorClass, isFailover, poolClass } from "./cla
 import { connectMysql, type MysqlConnection, type MysqlSettings, SESSION_IDLE_SEC } from "./connect.ts";
 import {
   enterLane,
+  holds,
   inspectEngines,
   ledgerError,
   lockLedger,
@@ -196,12 +197,15 @@ export class MysqlSink implements Sink {
   }
 
   async #transaction(connection: MysqlConnection, request: WriteRequest, how: How): Promise<Written> {
-    const { last, after, rows } = request;
+    const { last, after, rows, previous } = request;
     await connection.begin();
     const upto = await lockLedger(connection, request);
     const wrong = ledgerError(request, upto);
     if (wrong || upto !== null && upto >= last) {
       await connection.rollback();
+      if (wrong?.kind === "missing" && previous && await holds(connection, previous)) {
+        throw ledgerError(request, upto, true);
+      }
       if (wrong) throw wrong;
       return { rows: rows.length, refused: 0 };
     }

@@ -91,6 +91,7 @@ async function switchover(flavour: Flavour): Promise<void> {
 async function death(flavour: Flavour): Promise<void> {
   await using pair = await Pair.start(flavour);
   const { stage, second } = pair;
+  await stage.begin();
   stage.stream();
   await stage.flowing();
   await pair.follow();

@@ -19,14 +19,21 @@ async function rowOf(stage: Stage, lane: string): Promise<string> {
   return `spool = '${spool}' AND lane = '${lane}'`;
 }
 
+async function inserting({ database, schema }: Stage): Promise<boolean> {
+  const rows = await database.admin(
+    "SELECT id FROM information_schema.processlist WHERE db = ? AND info LIKE 'INSERT INTO `a`%'",
+    [schema],
+  );
+  return rows.length > 0;
+}
+
 /** Three tables are locked, each in its own way; the fourth is not. */
 async function locked(flavour: Flavour): Promise<void> {
   await using stage = await Stage.start({
     flavour,
     tables: { rows: `${COLUMNS}, UNIQUE (id)`, ledger: COLUMNS, whole: COLUMNS, free: COLUMNS },
   });
-  await stage.send(5);
-  await stage.sluice.until("every lane to be there", ({ totals }) => totals.stored === 20);
+  await stage.begin();
   await using rows = await stage.session();
   await rows.query("BEGIN");
   // One key of those to come: the statements before the one that meets it go through.
@@ -81,8 +88,7 @@ async function deadlocks(flavour: Flavour): Promise<void> {
   };
   await stage.admin("SET GLOBAL innodb_monitor_enable = 'lock_deadlocks'");
   await stage.admin("CREATE TABLE t.weight (n int)");
-  await stage.send(10);
-  await stage.sluice.until("both lanes to be there", ({ totals }) => totals.stored === 20);
+  await stage.begin();
   for (let round = 0; round < 5; round++) {
     const before = await deadlocks();
     await using heavy = await stage.session();
@@ -90,8 +96,8 @@ async function deadlocks(flavour: Flavour): Promise<void> {
     await heavy.query("INSERT INTO weight SELECT 1 FROM information_schema.columns LIMIT 1000");
     await heavy.query("SELECT * FROM a FOR UPDATE");
     await stage.send(30);
-    // The lane has its ledger row and waits for a place in the table.
-    await stage.lockWait();
+    // The lane has its ledger row, and what it inserts must wait for a place in the table.
+    await waitFor(() => inserting(stage), { what: "the gateway to insert" });
     await heavy.query(`SELECT * FROM sluice_ledger WHERE ${await rowOf(stage, "a")} FOR UPDATE`);
     await waitFor(async () => await deadlocks() > before, { what: "a deadlock", intervalMs: 100 });
     await heavy.query("ROLLBACK");

@@ -124,8 +124,7 @@ async function drift(flavour: Flavour): Promise<void> {
 /** A sensor that is alone in its table says nonsense, now and then, until it is mended. */
 async function loneSensor(flavour: Flavour): Promise<void> {
   await using stage = await Stage.start({ flavour, server: shared[flavour] });
-  await stage.send(5);
-  await stage.sluice.until("both lanes to be there", (it) => it.totals.stored === 10);
+  await stage.begin();
   const bad = (i: number): Meant => ({ id: `bad${i}`, note: "nonsense", fate: "refused" });
   let count = 0;
   while ((await stage.sluice.status()).lanes.a.state !== "stalled") {

@@ -28,6 +28,8 @@ export interface StageOptions {
   readonly columns?: Readonly<Record<string, unknown>>;
   /** For all routes. */
   readonly route?: Record<string, unknown>;
+  /** Instead of one route for each table. */
+  readonly routes?: readonly unknown[];
   readonly database?: DatabaseOptions;
   /** A server that is there already, and stays; else one is started with the options above. */
   readonly server?: Database;
@@ -113,7 +115,7 @@ export class Stage implements AsyncDisposable {
         pool: { timeout: "5s", pingTimeout: "500ms" },
         ...options.config,
       },
-      routes: [{
+      routes: options.routes ?? [{
         topic: "Home/{table}/data",
         table: "{table}",
         decode: "json",
@@ -142,6 +144,14 @@ export class Stage implements AsyncDisposable {
   /** So many good messages for each of these tables, with ids that were never used. */
   async send(count: number, tables: readonly string[] = this.tables): Promise<void> {
     await Promise.all(tables.map((table) => this.publish(table, this.good(table, count))));
+  }
+
+  /** Some messages on every table, until they are stored: every lane is there, with its row in the ledger. */
+  async begin(): Promise<void> {
+    const { totals } = await this.sluice.status();
+    await this.send(5);
+    const stored = totals.stored + 5 * this.tables.length;
+    await this.sluice.until("every lane to begin", (it) => it.totals.stored === stored);
   }
 
   good(table: string, count: number): Meant[] {
