@@ -12,16 +12,63 @@ const PLACEHOLDERS_MAX = 65_535;
 /** Of `max_allowed_packet`; beyond it the server ends the connection (MySQL error 1153). */
 const PACKET_SHARE = 0.75;
 
-const texts = new WeakMap<Shape, Map<number, string>>();
+/**
+ * How a value is bound, `n`umber, `s`tring or `b`ytes; null goes with each. MySQL remembers of a statement's parameter
+ * that it was a number once, and reads every later text for it as one if it can: "007" is 7 then, and a number of 20
+ * digits a double. So a statement has one kind for each column, in all of its rows and for ever.
+ */
+type Kind = "n" | "s" | "b";
 
-function insertSql(shape: Shape, count: number): string {
-  let byCount = texts.get(shape);
-  if (!byCount) texts.set(shape, byCount = new Map());
-  let text = byCount.get(count);
+/** By column; undefined where there were only NULLs. */
+type Kinds = (Kind | undefined)[];
+
+/** What is remembered of a shape's statements. */
+interface Texts {
+  readonly bySignature: Map<string, string>;
+  /** Of the last values that were not NULL. */
+  readonly kinds: Kinds;
+}
+
+const TEXTS_MAX = 500;
+const texts = new WeakMap<Shape, Texts>();
+
+function kindOf(value: SqlValue): Kind | undefined {
+  switch (typeof value) {
+    case "number":
+    case "boolean":
+      return "n";
+    case "object":
+      return value === null ? undefined : "b";
+    default:
+      return "s";
+  }
+}
+
+/** Whether the row can be in one statement with those of these kinds; takes its own in, then. */
+function joins({ values }: Row, kinds: Kinds): boolean {
+  for (let i = 0; i < values.length; i++) {
+    const kind = kindOf(values[i]);
+    if (kind !== undefined && kinds[i] !== undefined && kinds[i] !== kind) return false;
+  }
+  for (let i = 0; i < values.length; i++) kinds[i] ??= kindOf(values[i]);
+  return true;
+}
+
+function insertSql(rows: readonly Row[]): string {
+  const [{ shape }] = rows;
+  let known = texts.get(shape);
+  if (!known) texts.set(shape, known = { bySignature: new Map(), kinds: [] });
+  const kinds: Kinds = [];
+  for (const row of rows) joins(row, kinds);
+  for (let i = 0; i < shape.columns.length; i++) known.kinds[i] = kinds[i] ?? known.kinds[i] ?? "s";
+  const kindsText = known.kinds.join("");
+  const signature = rows.length + kindsText;
+  let text = known.bySignature.get(signature);
   if (text === undefined) {
-    text = textOf(shape, count);
-    // Others are for once.
-    if (SIZES.includes(count)) byCount.set(count, text);
+    // The comment is what makes it another statement.
+    text = `${textOf(shape, rows.length)} /* ${kindsText} */`;
+    if (known.bySignature.size >= TEXTS_MAX) known.bySignature.clear();
+    known.bySignature.set(signature, text);
   }
   return text;
 }
@@ -74,9 +121,10 @@ function checkFits(row: Row, packetBytesMax: number): void {
   }
 }
 
-/** What mysql2 binds without altering it. */
+/** What mysql2 binds without altering it, as `kindOf` says. */
 export function boundValue(value: SqlValue): unknown {
   if (typeof value === "bigint") return value.toString();
+  if (typeof value === "boolean") return Number(value);
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   return value;
 }
@@ -85,8 +133,9 @@ export function boundValue(value: SqlValue): unknown {
 export function statementLength({ packetBytesMax }: MysqlConnection, rows: readonly Row[]): number {
   const most = Math.floor(PLACEHOLDERS_MAX / rows[0].shape.columns.length);
   const bytesMax = packetBytesMax * PACKET_SHARE;
+  const kinds: Kinds = [];
   let fits = 0, bytes = 0;
-  while (fits < rows.length && fits < most && fits < SIZES[0]) {
+  while (fits < rows.length && fits < most && fits < SIZES[0] && joins(rows[fits], kinds)) {
     bytes += bytesOf(rows[fits]);
     if (fits > 0 && bytes > bytesMax) break;
     fits++;
@@ -95,7 +144,7 @@ export function statementLength({ packetBytesMax }: MysqlConnection, rows: reado
 }
 
 /**
- * Inserts rows of one shape, at most as many as `statementLength` says, in one statement; returns how many warnings the
+ * Inserts rows of one shape, no more than and none but those of which `statementLength` spoke, in one statement; returns how many warnings the
  * server has about it. Throws the driver's error, or `RowTooBigError`.
  */
 export async function insertStatement(connection: MysqlConnection, rows: readonly Row[]): Promise<number> {
@@ -105,6 +154,6 @@ export async function insertStatement(connection: MysqlConnection, rows: readonl
   }
   const values: unknown[] = [];
   for (const row of rows) for (const value of row.values) values.push(boundValue(value));
-  const { warningStatus } = await connection.execute(insertSql(rows[0].shape, rows.length), values);
+  const { warningStatus } = await connection.execute(insertSql(rows), values);
   return warningStatus;
 }
