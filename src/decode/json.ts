@@ -40,7 +40,23 @@ function parse(text: string, reviver?: Reviver): unknown {
   }
 }
 
-function exactNumber(_key: string, value: unknown, { source }: { source?: string }): unknown {
-  if (typeof value !== "number" || source === undefined) return value;
-  return String(value) === source ? value : parseNumber(source) ?? source;
+function exactNumber(this: object, key: string, value: unknown, { source }: { source?: string }): unknown {
+  if (typeof value !== "number" || source === undefined || String(value) === source) return value;
+  const exact = parseNumber(source) ?? source;
+  if (typeof exact === "string") keep(this, key, exact);
+  return exact;
+}
+
+/** Numbers that stayed as their text, by the array or object that they are in. */
+const kept = new WeakMap<object, Map<string, string>>();
+
+function keep(holder: object, key: string, text: string): void {
+  let texts = kept.get(holder);
+  if (!texts) kept.set(holder, texts = new Map());
+  texts.set(key, text);
+}
+
+/** Whether the text that lies there was written as a number, and must be written as one again. */
+export function wasNumber(holder: object, key: string, text: string): boolean {
+  return kept.get(holder)?.get(key) === text;
 }

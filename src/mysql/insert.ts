@@ -4,6 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Row, Shape, SqlValue } from "../message.ts";
+import type { Flavour } from "./classify.ts";
 import type { MysqlConnection } from "./connect.ts";
 import { quote } from "./ddl.ts";
 
@@ -13,11 +14,15 @@ const PLACEHOLDERS_MAX = 65_535;
 const PACKET_SHARE = 0.75;
 
 /**
- * How a value is bound, `n`umber, `s`tring or `b`ytes; null goes with each. MySQL remembers of a statement's parameter
- * that it was a number once, and reads every later text for it as one if it can: "007" is 7 then, and a number of 20
- * digits a double. So a statement has one kind for each column, in all of its rows and for ever.
+ * How a value is bound, `n`umber, `s`tring or `b`ytes; null goes with each. A statement has one kind for each column, in
+ * all of its rows and for ever, and says of texts and bytes that they are that. MySQL (since 8.0.22) remembers of a parameter
+ * that it was once given a number, or for a column of numbers a text like `1e2`, and reads every later text for it as a
+ * double if it can: "007" was stored as 7, and 9007199254740993 as one less.
  */
 type Kind = "n" | "s" | "b";
+
+/** In MySQL's statements. */
+const PLACES: Readonly<Record<Kind, string>> = { n: "?", s: "CAST(? AS CHAR)", b: "CAST(? AS BINARY)" };
 
 /** By column; undefined where there were only NULLs. */
 type Kinds = (Kind | undefined)[];
@@ -54,28 +59,28 @@ function joins({ values }: Row, kinds: Kinds): boolean {
   return true;
 }
 
-function insertSql(rows: readonly Row[]): string {
+function insertSql(rows: readonly Row[], flavour: Flavour): string {
   const [{ shape }] = rows;
   let known = texts.get(shape);
   if (!known) texts.set(shape, known = { bySignature: new Map(), kinds: [] });
   const kinds: Kinds = [];
   for (const row of rows) joins(row, kinds);
   for (let i = 0; i < shape.columns.length; i++) known.kinds[i] = kinds[i] ?? known.kinds[i] ?? "s";
-  const kindsText = known.kinds.join("");
-  const signature = rows.length + kindsText;
+  const signature = `${flavour} ${known.kinds.join("")} ${rows.length}`;
   let text = known.bySignature.get(signature);
   if (text === undefined) {
-    // The comment is what makes it another statement.
-    text = `${textOf(shape, rows.length)} /* ${kindsText} */`;
+    const places = known.kinds.map((kind) => flavour === "mysql" ? PLACES[kind!] : "?");
+    // The comment makes it another statement where nothing else does.
+    text = `${textOf(shape, places, rows.length)} /* ${known.kinds.join("")} */`;
     if (known.bySignature.size >= TEXTS_MAX) known.bySignature.clear();
     known.bySignature.set(signature, text);
   }
   return text;
 }
 
-function textOf({ table, columns, onDuplicateKey }: Shape, count: number): string {
+function textOf({ table, columns, onDuplicateKey }: Shape, places: readonly string[], count: number): string {
   const names = columns.map((it) => quote(it.name));
-  const row = `(${names.map(() => "?").join(",")})`;
+  const row = `(${places.join(",")})`;
   const update = onDuplicateKey === "update"
     // VALUES() is deprecated in MySQL 8.0.20 and later, and the only way that MariaDB knows.
     ? ` ON DUPLICATE KEY UPDATE ${names.map((it) => `${it}=VALUES(${it})`).join(",")}`
@@ -154,6 +159,6 @@ export async function insertStatement(connection: MysqlConnection, rows: readonl
   }
   const values: unknown[] = [];
   for (const row of rows) for (const value of row.values) values.push(boundValue(value));
-  const { warningStatus } = await connection.execute(insertSql(rows), values);
+  const { warningStatus } = await connection.execute(insertSql(rows, connection.flavour), values);
   return warningStatus;
 }

@@ -162,15 +162,17 @@ const TEXTS: readonly string[] = [
   ...["x".repeat(70_000), JSON.stringify({ text: "y".repeat(70_000) }), `[${"1,".repeat(9_999)}1]`],
 ];
 
-/** Too large to go everywhere. */
-export function hugePayloads(): Payload[] {
+/** Too large to go everywhere: one for each decoder. */
+export function hugePayloads(): Readonly<Record<string, Payload>> {
   const bytes = 10 * 1024 * 1024;
-  return [
-    { name: "10 MB of text", bytes: encoder.encode("é".repeat(bytes / 2)) },
-    { name: "10 MB of one JSON text", bytes: encoder.encode(`"${"x".repeat(bytes)}"`) },
-    { name: "10 MB of small values", bytes: encoder.encode(`[${"1,".repeat(bytes / 2)}1]`) },
-    { name: "10 MB of anything", bytes: new Uint8Array(bytes).map((_, i) => i * 31 + (i >> 8)) },
-  ];
+  const any = new Uint8Array(bytes).map((_, i) => i * 31 + (i >> 8));
+  return {
+    text: { name: "10 MB of text", bytes: encoder.encode("é".repeat(bytes / 2)) },
+    bytes: { name: "10 MB of anything", bytes: any },
+    auto: { name: "10 MB of small values", bytes: encoder.encode(`[${"1,".repeat(bytes / 2)}1]`) },
+    json: { name: "10 MB of one JSON text", bytes: encoder.encode(`"${"x".repeat(bytes)}"`) },
+    number: { name: "10 MB of digits", bytes: encoder.encode("9".repeat(bytes)) },
+  };
 }
 
 export function payloads(seed: number, generated: number): Payload[] {

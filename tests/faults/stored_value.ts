@@ -2,7 +2,8 @@
  * Whether what lies in a column is the value that a payload has under a decoder: the same bytes, the same number, the
  * same JSON. It shares no code with the program.
  *
- * A double is the nearest one; a number in a column that the route does not declare is rounded as the column has digits.
+ * A double is the nearest one, and so is every number in MySQL's JSON; a number in a column that the route does not
+ * declare is rounded as the column has digits.
  */
 
 /** A value of a payload. Numbers keep the text that they were written with. */
@@ -20,7 +21,16 @@ class NumberText {
 }
 
 export type Decode = "json" | "text" | "bytes" | "auto" | "number";
-export type Family = "text" | "blob" | "integer" | "double" | "decimal" | "json" | "datetime" | "boolean";
+export type Family =
+  | "text"
+  | "blob"
+  | "integer"
+  | "double"
+  | "decimal"
+  | "json"
+  | "binary json"
+  | "datetime"
+  | "boolean";
 
 export interface Stored {
   /** HEX(v); null for NULL. */
@@ -34,8 +44,7 @@ const NUMBER = /^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$/;
 /** What is wrong, or null. */
 export function difference(
   payload: Uint8Array,
-  decode: Decode,
-  family: Family,
+  { decode, family }: { readonly decode: Decode; readonly family: Family },
   stored: Stored,
 ): string | null {
   const values = valuesOf(payload, decode);
@@ -98,9 +107,9 @@ function isSame(value: Value, family: Family, stored: Stored): boolean {
       return bytesOf(value).some((it) => it === stored.hex!.toLowerCase()) ||
         isSameText(value, unhexed(stored.hex));
     case "json":
-      return isSameJson(value, jsonOf(stored.text!)) ||
-        typeof value === "string" && isSameJson(jsonOf(value), jsonOf(stored.text!)) ||
-        value instanceof Uint8Array && isSameJson(jsonOf(utf8(value) ?? ""), jsonOf(stored.text!));
+      return isStoredJson(value, stored.text!, isSameNumber);
+    case "binary json":
+      return isStoredJson(value, stored.text!, (a, b) => Number(a) === Number(b));
     case "boolean":
       return isSameTruth(value, stored.text!);
     case "datetime":
@@ -112,6 +121,15 @@ function isSame(value: Value, family: Family, stored: Stored): boolean {
     case "double":
       return Number(textOf(value)) === Number(stored.text);
   }
+}
+
+/** A text is JSON already, or becomes a JSON text; a truth value without a declared type is a number. */
+function isStoredJson(value: Value, stored: string, isEqual: typeof isSameNumber): boolean {
+  const json = jsonOf(stored);
+  if (typeof value === "boolean" && isSameJson(new NumberText(String(Number(value))), json)) return true;
+  const text = value instanceof Uint8Array ? utf8(value) ?? "" : value;
+  return text === stored || isSameJson(text, json, isEqual) ||
+    typeof text === "string" && isSameJson(jsonOf(text), json, isEqual);
 }
 
 const hex = (bytes: Uint8Array) => [...bytes].map((it) => it.toString(16).padStart(2, "0")).join("");
@@ -138,21 +156,24 @@ function textOf(value: Value): string {
   return typeof value === "string" ? value : value instanceof Uint8Array ? utf8(value) ?? "" : "";
 }
 
-function isSameJson(a: Value | undefined, b: Value | undefined): boolean {
+function isSameJson(a: Value | undefined, b: Value | undefined, isEqual = isSameNumber): boolean {
   if (a === undefined || b === undefined) return false;
-  if (a instanceof NumberText) return b instanceof NumberText && isSameNumber(a.text, b.text);
+  if (a instanceof NumberText) return b instanceof NumberText && isEqual(a.text, b.text);
   if (Array.isArray(a)) {
-    return Array.isArray(b) && a.length === b.length && a.every((it, i) => isSameJson(it, b[i]));
+    return Array.isArray(b) && a.length === b.length && a.every((it, i) => isSameJson(it, b[i], isEqual));
   }
   if (a instanceof Map) {
-    return b instanceof Map && a.size === b.size && [...a].every(([key, it]) => isSameJson(it, b.get(key)));
+    return b instanceof Map && a.size === b.size &&
+      [...a].every(([key, it]) => isSameJson(it, b.get(key), isEqual));
   }
   return a === b;
 }
 
 /** An exponent says that it is a double. */
+const isDouble = (text: string) => /[eE]/.test(text);
+
 function isSameNumber(a: string, b: string): boolean {
-  return /[eE]/.test(a) ? Number(a) === Number(b) : compare(exact(a), exact(b)) === 0;
+  return isDouble(a) ? Number(a) === Number(b) : compare(exact(a), exact(b)) === 0;
 }
 
 /** A decimal number without limits: digits / 10^scale. */
@@ -178,6 +199,7 @@ function compare(a: Exact, b: Exact): number {
 /** Equal but for rounding to so many digits behind the point. */
 function isNear(text: string, stored: string, places: number): boolean {
   if (!NUMBER.test(text) || !NUMBER.test(stored)) return false;
+  if (isDouble(text) && Number(text) === Number(stored)) return true;
   const [a, b] = [exact(text), exact(stored)];
   const scale = Math.max(a.scale, b.scale, places + 1);
   const difference = a.digits * 10n ** BigInt(scale - a.scale) - b.digits * 10n ** BigInt(scale - b.scale);
@@ -194,15 +216,12 @@ function isSameTruth(value: Value, stored: string): boolean {
   return NUMBER.test(text) ? isNear(text, stored, 0) : words[Number(stored)]?.test(text) ?? false;
 }
 
-/** A number may be a time in several ways of the server's own. */
+/** Without an offset: what the server makes of numbers, and of texts that are no ISO time, is its own affair. */
 function isSameTime(text: string, stored: string): boolean {
-  if (NUMBER.test(text)) return true;
-  if (/(Z|[-+]\d\d:?\d\d)\s*$/i.test(text) && /T|\d \d/i.test(text)) {
+  if (/^\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[-+]\d\d:?\d\d)\s*$/i.test(text)) {
     return Temporal.Instant.from(text.trim()).epochMilliseconds ===
       Date.parse(`${stored.replace(" ", "T")}Z`);
   }
-  const digits = (it: string) => it.replace(/\D/g, "");
-  const [given, kept] = [digits(text), digits(stored)];
-  return kept.startsWith(given.slice(0, kept.length)) ||
-    given.slice(0, kept.length - 1) === kept.slice(0, given.length - 1);
+  const plain = /^\s*(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d))?\s*$/.exec(text);
+  return !plain || stored.startsWith(`${plain[1]} ${plain[2] ?? "00:00:00"}`);
 }
