@@ -174,13 +174,14 @@ function wellFormed(text: string): string {
 
 /** A text as JSON. One that may as well be a number of more digits than a double has is neither for sure. */
 function jsonString(text: string): string {
-  if (typeof parseNumber(text) === "string" || NUMBER_TOO_LARGE.test(text)) {
+  const isTooLarge = JSON_NUMBER.test(text) && !Number.isFinite(Number(text));
+  if (isTooLarge || typeof parseNumber(text) === "string") {
     throw new UnfitError(`${shown(text)} may be a text or a number, which JSON tells apart`);
   }
   return JSON.stringify(wellFormed(text));
 }
 
-const NUMBER_TOO_LARGE = /^-?\d+(\.\d+)?[eE][-+]?\d+$|^-?\d{310,}(\.\d+)?$/;
+const JSON_NUMBER = /^-?\d+(\.\d+)?([eE][-+]?\d+)?$/;
 
 export function jsonText(value: unknown): string {
   return JSON.stringify(value, asWritten);
