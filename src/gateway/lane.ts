@@ -8,7 +8,7 @@
 import { Backoff } from "../backoff.ts";
 import { type Clock, sleep } from "../clock.ts";
 import type { Router, Sink, Spool, Written } from "../contracts.ts";
-import { GiveUpError, LedgerError, messageOf, StallError } from "../errors.ts";
+import { GiveUpError, LedgerError, messageOf, SluiceError, StallError } from "../errors.ts";
 import type { Faults } from "../faults.ts";
 import type { Batch, DeadLetter, Row } from "../message.ts";
 import type { Availability } from "./availability.ts";
@@ -23,6 +23,9 @@ export interface LaneParts {
   /** Told of each batch that is done, with what of it became dead letters; for the status page. */
   readonly onDone?: (batch: Batch, dead: readonly DeadLetter[]) => void;
 }
+
+/** So often in a row a lane may fail where others do not before it is its own trouble, not the database's. */
+const ALONE_MAX = 3;
 
 /** `ok`: nothing is in its way. `waiting`: the database is away. `stalled`: its own table refuses. */
 export type LaneState = "ok" | "waiting" | "stalled";
@@ -41,6 +44,8 @@ export class Lane {
   readonly #probe: Backoff;
   #state: LaneState = "ok";
   #reason: string | null = null;
+  /** Tries in a row that failed while others succeeded. */
+  #alone = 0;
   /** The highest that the ledger can honestly say: more than that was never written under this identity. */
   #highest: number;
   /** The identity under which the ledger row is known to stand where the spool thinks. */
@@ -93,6 +98,7 @@ export class Lane {
   /** Tries until the batch is committed. Null: the batch must be read anew, as the lane stands elsewhere now or there is more. */
   async #write(attempt: Attempt, signal: AbortSignal, cut: AbortSignal): Promise<Written | null> {
     while (true) {
+      const beganAt = this.#parts.clock.now();
       try {
         const written = await this.#try(attempt, cut);
         this.#succeeded(attempt);
@@ -103,7 +109,7 @@ export class Lane {
         if (error instanceof LedgerError) {
           if (await this.#reconcile(error)) return null;
         } else {
-          await this.#hold(error, signal);
+          await this.#hold(error, beganAt, signal);
           // What has come meanwhile is part of the next try: it may show whether the table or its rows are at fault.
           if (error instanceof StallError) return null;
         }
@@ -143,6 +149,7 @@ export class Lane {
     this.#identity = spool.identity;
     this.#adopt = false;
     availability.succeeded(() => `${spool.stats.entries} messages waited`);
+    this.#alone = 0;
     if (this.#state === "ok") return;
     if (this.#state === "stalled") {
       const pending = spool.stats.lanes[this.name]?.pending ?? batch.deliveries.length;
@@ -153,13 +160,18 @@ export class Lane {
     this.#probe.reset();
   }
 
-  /** Waits until it is worth trying again. */
-  async #hold(error: unknown, signal: AbortSignal): Promise<void> {
+  /**
+   * Waits until it is worth trying again. A lane that fails while others succeed is not woken by them, and does not make
+   * an outage begin and end with each of its tries.
+   */
+  async #hold(error: unknown, beganAt: number, signal: AbortSignal): Promise<void> {
     const { availability, faults, clock } = this.#parts;
     this.#reason = messageOf(error);
-    if (error instanceof StallError) {
+    this.#alone = availability.succeededSince(beganAt) ? this.#alone + 1 : 0;
+    if (error instanceof StallError || this.#alone > ALONE_MAX) {
       this.#state = "stalled";
-      faults.begin(this.#faultKey, this.#reason, { hint: error.hint });
+      const hint = error instanceof SluiceError ? error.hint : undefined;
+      faults.begin(this.#faultKey, this.#reason, { hint });
       await sleep(this.#probe.nextMs(), signal, clock);
     } else {
       if (this.#state !== "stalled") this.#state = "waiting";

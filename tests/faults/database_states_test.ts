@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Flavour } from "../servers/database.ts";
-import { eachDatabase, testWith } from "../servers/needs.ts";
+import { databases, eachDatabase, testWith, withAllDatabases } from "../servers/needs.ts";
 import { sharedDatabases } from "../servers/shared_databases.ts";
 import { waitFor } from "../servers/wait_for.ts";
 import { Stage } from "./stage.ts";
@@ -31,7 +31,10 @@ async function full(flavour: Flavour): Promise<void> {
     }
     return !(await stage.sluice.status()).database.reachable;
   }, { what: "the gateway to find no place" });
-  await waitFor(() => /too many connections.*1040/i.test(stage.sluice.output), { what: "it to say why" });
+  await stage.sluice.until(
+    "it to say why",
+    ({ sentence }) => /too many connections.*\(error 1040\)/i.test(sentence ?? ""),
+  );
   const { spool } = await stage.sluice.status();
   await stage.send(50);
   await stage.sluice.until("the messages to wait", (it) => it.spool.entries >= spool.entries + 50);
@@ -49,7 +52,10 @@ async function readOnly(flavour: Flavour): Promise<void> {
   for (const way of ways) {
     await stage.flowing();
     await stage.admin(`SET GLOBAL ${way} = 1`);
-    await stage.sluice.until("it to be noticed", (it) => !it.database.reachable);
+    await stage.sluice.until(
+      "it to be noticed",
+      ({ sentence }) => /does not take rows: .*read.only.*\(error 1290\)/i.test(sentence ?? ""),
+    );
     const { totals } = await stage.sluice.status();
     await stage.publish("a", [{ id: `long ${way}`, note: "too long", fate: "refused" }]);
     await stage.send(50);
@@ -63,7 +69,6 @@ async function readOnly(flavour: Flavour): Promise<void> {
   await stage.flowing();
   const { verdict } = await stage.settle();
   assert.equal(verdict.dead, ways.length);
-  assert.match(stage.sluice.output, /does not take rows: .*read.only.*1290/i);
 }
 
 /** The session itself may not write, whatever the server may. */
@@ -80,6 +85,36 @@ async function readOnlyTransactions(flavour: Flavour): Promise<void> {
   const { verdict } = await stage.settle();
   assert.equal(verdict.dead, 0);
 }
+
+/** Frozen while nobody is connected: the kernel accepts for it, and nobody says hello. */
+async function frozenBefore(flavour: Flavour): Promise<void> {
+  await using stage = await Stage.start({ flavour, database: {} });
+  await stage.begin();
+  await stage.sluice.stop();
+  await stage.database.kill("SIGSTOP");
+  await stage.sluice.start();
+  await stage.sluice.until("the broker to be connected", (it) => it.broker.connected);
+  const before = descriptors(stage.sluice.pid);
+  await stage.send(50);
+  await stage.sluice.until(
+    "two tries to end",
+    ({ pool }) => (pool as unknown as { totals: { connectFailed: number } }).totals.connectFailed >= 2,
+  );
+  assert.ok(descriptors(stage.sluice.pid) <= before + 8);
+  await stage.database.kill("SIGCONT");
+  await stage.settle();
+}
+
+/** Counts what the gateway has open. */
+function descriptors(pid: number): number {
+  return [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
+}
+
+testWith(
+  ["mosquitto", ...databases()],
+  "33: a gateway that starts while its database is frozen waits for it, and leaves no descriptor open",
+  () => withAllDatabases(frozenBefore),
+);
 
 eachDatabase((flavour) => {
   const needs = ["mosquitto", flavour] as const;

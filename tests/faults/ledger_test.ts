@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Flavour } from "../servers/database.ts";
-import { eachDatabase, START, testWith } from "../servers/needs.ts";
+import { eachDatabase, testWith } from "../servers/needs.ts";
 import { run } from "../servers/server_process.ts";
 import { sharedDatabases } from "../servers/shared_databases.ts";
 import { Stage } from "./stage.ts";
