@@ -16,7 +16,7 @@ const PACKET_SHARE = 0.75;
 /**
  * How a value is bound, `n`umber, `s`tring or `b`ytes; null goes with each. A statement has one kind for each column, in
  * all of its rows and for ever, and says of texts and bytes that they are that. MySQL (since 8.0.22) remembers of a parameter
- * that it was once given a number, or for a column of numbers a text like `1e2`, and reads every later text for it as a
+ * that it was once given a number, or for a column of numbers a text like `5e-324`, and reads every later text for it as a
  * double if it can: "007" was stored as 7, and 9007199254740993 as one less.
  */
 type Kind = "n" | "s" | "b";

@@ -59,6 +59,20 @@ eachDatabase((flavour) => {
     await assertStoredExactly(table, good);
   });
 
+  test(`nor where a view of ${flavour} hides that, though a row may be there twice`, async (database) => {
+    await using table = await WrittenTable.make(database, {
+      columns: COLUMNS.replace(" PRIMARY KEY", ""),
+      writes: WRITES,
+      engine: "MyISAM",
+      sql: ["RENAME TABLE here.t TO here.hidden", "CREATE VIEW here.t AS SELECT * FROM here.hidden"],
+    });
+    const good = addRows(table);
+    await table.write();
+    const rows = await table.admin("SELECT DISTINCT * FROM here.t ORDER BY id");
+    assert.deepEqual(rows.map(({ id }) => String(id)), good);
+    for (const { small, short, day, must } of rows) assert.deepEqual([small, short, day, must], GOOD);
+  });
+
   test(`where a proxy before ${flavour} keeps our sql_mode to itself, its warnings tell`, async (database) => {
     await using proxy = await startProxy({ target: database.port, log: false });
     const [ours, theirs] = ["SESSION sql_mode", "        @ql_mode"].map((it) => new TextEncoder().encode(it));
