@@ -56,21 +56,13 @@ eachDatabase((flavour) => {
     await using table = await WrittenTable.make(shared[flavour], {
       columns: "id int PRIMARY KEY, v decimal(50,20)",
     });
-    const all = [
-      "1.5",
-      2.25,
-      9007199254740993n,
-      "12345678901234567890.12345678901234567891",
-      3,
-      -1n,
-      "5e-324",
-    ];
-    for (const [id, value] of [...all, ...all].entries()) table.add([id, value]);
+    const all = ["1.5", 2.25, 9007199254740993n, "12345678901234567890.12345678901234567891", 3, -1n];
+    // Between them a text that only a double can be: rounded to nothing, or refused.
+    for (const [id, value] of [...all, "5e-324", ...all].entries()) table.add([id, value]);
     await table.write();
-    const digits = all.map((it) => it === "5e-324" ? "0" : it).map((it) =>
-      `${it}${/\./.test(String(it)) ? "" : "."}`
-    ).map((it) => it + "0".repeat(20 - it.split(".")[1].length));
-    assert.deepEqual(await table.stored("v"), [...digits, ...digits]);
+    const digits = all.map((it) => `${it}${/\./.test(String(it)) ? "" : "."}`)
+      .map((it) => it + "0".repeat(20 - it.split(".")[1].length));
+    assert.deepEqual((await table.stored("v")).filter((it) => Number(it) !== 0), [...digits, ...digits]);
   });
 
   testWith([flavour], `${flavour} takes a number into a column of bits as one`, async () => {
