@@ -41,13 +41,16 @@ export class BackOffError extends SluiceError {
 export class StallError extends SluiceError {
   readonly errno: number | null;
   readonly lane: string;
+  /** It refuses each row that it was given; one that it took would show that the others are bad for their own sake. */
+  readonly refusesAll: boolean;
   constructor(
     message: string,
-    options: ErrorOptions & { hint?: string; errno?: number | null; lane: string },
+    options: ErrorOptions & { hint?: string; errno?: number | null; lane: string; refusesAll?: boolean },
   ) {
     super(message, options);
     this.errno = options.errno ?? null;
     this.lane = options.lane;
+    this.refusesAll = options.refusesAll ?? false;
   }
 }
 

@@ -10,7 +10,7 @@ import { type Clock, sleep } from "../clock.ts";
 import type { Router, Sink, Spool, Written } from "../contracts.ts";
 import { GiveUpError, LedgerError, messageOf, SluiceError, StallError } from "../errors.ts";
 import type { Faults } from "../faults.ts";
-import type { Batch, DeadLetter, Row } from "../message.ts";
+import type { Batch, DeadLetter, Delivery, Message, Row } from "../message.ts";
 import type { Availability } from "./availability.ts";
 
 export interface LaneParts {
@@ -20,12 +20,17 @@ export interface LaneParts {
   readonly faults: Faults;
   readonly availability: Availability;
   readonly clock: Clock;
+  /** Where it enters itself while its table refuses everything: `offer` it what comes. */
+  readonly doubting?: Set<Lane>;
   /** Told of each batch that is done, with what of it became dead letters; for the status page. */
   readonly onDone?: (batch: Batch, dead: readonly DeadLetter[]) => void;
 }
 
 /** So often in a row a lane may fail where others do not before it is its own trouble, not the database's. */
 const ALONE_MAX = 3;
+/** What is kept of messages that may bear witness. */
+const WITNESSES_MAX = 16;
+const WITNESS_BYTES_MAX = 16 * 1024;
 
 /** `ok`: nothing is in its way. `waiting`: the database is away. `stalled`: its own table refuses. */
 export type LaneState = "ok" | "waiting" | "stalled";
@@ -44,6 +49,8 @@ export class Lane {
   readonly #probe: Backoff;
   #state: LaneState = "ok";
   #reason: string | null = null;
+  /** While the table refuses everything: what has come since, the newest of each topic. It may tell whose fault that is. */
+  readonly #newest = new Map<string, Delivery>();
   /** Tries in a row that failed while others succeeded. */
   #alone = 0;
   /** The highest that the ledger can honestly say: more than that was never written under this identity. */
@@ -70,6 +77,20 @@ export class Lane {
   /** What holds the lane up, in one sentence; null while nothing does. */
   get reason(): string | null {
     return this.#reason;
+  }
+
+  /** A message of this lane has come, and is in the spool. Costs nothing unless the lane needs witnesses. */
+  offer(message: Message, route: string): void {
+    if (!this.#parts.doubting?.has(this) || message.payload.length > WITNESS_BYTES_MAX) return;
+    const { topic, payload, qos, retain, receivedAtMs } = message;
+    this.#newest.delete(topic);
+    this.#newest.set(topic, {
+      ...{ topic, payload: payload.slice(), qos, retain, receivedAtMs, route },
+      sequence: Number.MAX_SAFE_INTEGER,
+    });
+    if (this.#newest.size <= WITNESSES_MAX) return;
+    const [oldest] = this.#newest.keys();
+    this.#newest.delete(oldest);
   }
 
   /** Runs until `signal` is aborted, and ends with the batch in hand, or when `cut` is aborted. */
@@ -101,7 +122,7 @@ export class Lane {
       const beganAt = this.#parts.clock.now();
       try {
         const written = await this.#try(attempt, cut);
-        this.#succeeded(attempt);
+        this.#succeeded(attempt, written);
         return written;
       } catch (error) {
         if (signal.aborted) throw signal.reason;
@@ -129,6 +150,9 @@ export class Lane {
       highest,
       adopt: this.#adopt || spool.identity !== this.#identity,
       previous: this.#previous,
+      witnesses: this.#newest.size === 0
+        ? undefined
+        : this.#parts.router.decode(this.name, [...this.#newest.values()]).rows,
       rows: refused.size === 0 ? rows : rows.filter((row) => !refused.has(row.sequence)),
       park: async (refusals) => {
         const letters = refusals.map(({ sequence, reason, errno }): DeadLetter => {
@@ -141,7 +165,7 @@ export class Lane {
     }, cut);
   }
 
-  #succeeded({ batch, rows, refused }: Attempt): void {
+  #succeeded({ batch, rows, refused }: Attempt, written: Written): void {
     const { availability, faults, spool } = this.#parts;
     const last = rows.findLast((row) => !refused.has(row.sequence));
     if (last) this.#previous = kept(last);
@@ -150,6 +174,8 @@ export class Lane {
     this.#adopt = false;
     availability.succeeded(() => `${spool.stats.entries} messages waited`);
     this.#alone = 0;
+    // A batch of nothing but bad rows may be followed by another: the witnesses stay.
+    if (written.rows > 0) this.#doubt(false);
     if (this.#state === "ok") return;
     if (this.#state === "stalled") {
       const pending = spool.stats.lanes[this.name]?.pending ?? batch.deliveries.length;
@@ -167,6 +193,7 @@ export class Lane {
   async #hold(error: unknown, beganAt: number, signal: AbortSignal): Promise<void> {
     const { availability, faults, clock } = this.#parts;
     this.#reason = messageOf(error);
+    if (error instanceof StallError) this.#doubt(error.refusesAll);
     this.#alone = availability.succeededSince(beganAt) ? this.#alone + 1 : 0;
     if (error instanceof StallError || this.#alone > ALONE_MAX) {
       this.#state = "stalled";
@@ -177,6 +204,12 @@ export class Lane {
       if (this.#state !== "stalled") this.#state = "waiting";
       await availability.failed(error, signal);
     }
+  }
+
+  #doubt(refusesAll: boolean): void {
+    if (refusesAll) return void this.#parts.doubting?.add(this);
+    this.#parts.doubting?.delete(this);
+    this.#newest.clear();
   }
 
   /** The ledger does not stand where the spool thinks. True: the lane's position has changed; false: try again. */

@@ -24,7 +24,7 @@ import {
   type Transactional,
 } from "./ledger.ts";
 import { repairTables } from "./repair.ts";
-import { Surgery } from "./surgery.ts";
+import { NothingTakenError, Surgery } from "./surgery.ts";
 import { maintainTable } from "./upkeep.ts";
 
 export interface MysqlSinkOptions extends MysqlSettings {
@@ -51,8 +51,9 @@ export interface MysqlSinkOptions extends MysqlSettings {
  * So many deliveries of a lane become dead letters with nothing taken before, between or beside them. It must be more
  * than none: a table may have one sensor only, whose one bad message must not hold up the next. It must be no more than
  * a handful: a table that was changed under us refuses everything. Past it the lane stalls, and looks at each probe
- * whether any row of those that wait would get in. One that does shows that the others are bad for their own sake, and
- * they all become dead letters: so a sensor that was mended, or another that was well all the time, sets its lane going.
+ * whether any row of those that wait, or have come meanwhile, would get in. One that does shows that the others are bad
+ * for their own sake, and they all become dead letters: so a sensor that was mended, or another that was well all the
+ * time, sets its lane going.
  */
 const REFUSED_AMONG_NONE_MAX = 5;
 /** How often a transaction that the server has voided is repeated at once, and a table mended. */
@@ -230,13 +231,13 @@ export class MysqlSink implements Sink {
   /** Undefined, with everything rolled back: a statement altered what it stored, so each must be taken back by itself. */
   async #insert(
     connection: MysqlConnection,
-    { lane }: WriteRequest,
+    { lane, witnesses = [] }: WriteRequest,
     rows: readonly Row[],
     { singly, careful = false }: How,
   ): Promise<Surgery | undefined> {
     const before = this.#refused.get(lane) ?? 0;
     const tolerance = REFUSED_AMONG_NONE_MAX - before;
-    const surgery = new Surgery(connection, { tolerance, singly, careful });
+    const surgery = new Surgery(connection, { tolerance, singly, careful, witnesses });
     try {
       await surgery.insert(rows);
     } catch (error) {
@@ -264,6 +265,7 @@ export class MysqlSink implements Sink {
         errno,
         cause: error,
         hint: "`sluice check` says what to change",
+        refusesAll: error instanceof NothingTakenError,
       });
     }
     // The next connection may be to another server, or find the same one in better spirits.

@@ -10,8 +10,7 @@
  * **Whose fault is it?** A row that is refused while others get in is bad. Where nothing gets in, it may as well be the
  * table, changed under the gateway (a new CHECK, a column that is NOT NULL now), and then no row must become a dead
  * letter for it. So of the deliveries that are refused while nothing gets in, only as many are given up as `tolerance`
- * says; for more there must be a witness, any other row of the batch that would get in. Without one the table is to
- * blame: `NothingTakenError`. A number that `classify` does not know is a row's fault only before such a witness.
+ * says; for more there must be a witness, any other row that would get in. Without one the table is to blame: `NothingTakenError`. A number that `classify` does not know is a row's fault only before such a witness.
  */
 import { systemClock } from "../clock.ts";
 import type { Refused } from "../contracts.ts";
@@ -28,6 +27,8 @@ export interface SurgeryOptions {
   readonly singly: boolean;
   /** Each statement is to be taken back by itself: one of them alters what it stores. */
   readonly careful: boolean;
+  /** Rows that are not to be inserted, but may be asked. */
+  readonly witnesses?: readonly Row[];
   /** A number in [0, 1). @default Math.random */
   readonly random?: () => number;
 }
@@ -173,8 +174,10 @@ export class Surgery {
     this.refused.set(sequence, { sequence, errno, reason: message });
     const isKnown = classify(failure, this.#connection.flavour) === "row";
     if (this.taken || isKnown && this.refused.size <= this.#options.tolerance) return undefined;
+    const { singly, witnesses = [] } = this.#options;
     const witness = await this.#witness(others);
-    if (witness) return witness;
+    // Into a table without transactions one would get in for good.
+    if (witness || !singly && await this.#witness(witnesses)) return witness;
     if (isKnown) throw new NothingTakenError({ sequence, errno, reason: message });
     throw failure;
   }

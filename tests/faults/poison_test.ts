@@ -136,7 +136,9 @@ async function loneSensor(flavour: Flavour): Promise<void> {
     );
   }
   assert.ok((await stage.sluice.status()).totals.dead <= HANDFUL);
-  await stage.publish("a", Array.from({ length: 30 }, () => bad(count++)));
+  // More than the lane reads at a time, so that it does not see what comes behind.
+  await stage.publish("a", Array.from({ length: 2_200 }, () => bad(count++)));
+  await stage.sluice.until("them to wait", ({ lanes }) => lanes.a.pending >= 2_200);
   await stage.send(20);
   const { verdict } = await stage.settle();
   assert.equal(verdict.dead, count);

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { WrittenTable } from "../mysql/written_table.ts";
-import type { Database } from "../servers/database.ts";
+import type { Database, Flavour } from "../servers/database.ts";
 import { eachDatabase, testWith } from "../servers/needs.ts";
 import { startProxy } from "../servers/proxy.ts";
 import { sharedDatabases } from "../servers/shared_databases.ts";
@@ -35,20 +35,23 @@ async function assertStoredExactly(table: WrittenTable, good: readonly string[])
   for (const { small, short, day, must } of rows) assert.deepEqual([small, short, day, must], GOOD);
 }
 
-eachDatabase((flavour) => {
-  const test = (title: string, fn: (database: Database) => Promise<void>) =>
-    testWith([flavour], `46: ${title}`, () => fn(shared[flavour]));
+/** One test for each flavour. */
+function test(title: (flavour: Flavour) => string, fn: (database: Database) => Promise<void>): void {
+  eachDatabase((flavour) => testWith([flavour], `46: ${title(flavour)}`, () => fn(shared[flavour])));
+}
 
-  test(`${flavour} that is not strict by itself alters nothing of ours`, async (database) => {
-    const [{ mode }] = await database.admin("SELECT @@global.sql_mode AS mode");
-    assert.equal(mode, "");
-    await using table = await WrittenTable.make(database, { columns: COLUMNS, writes: WRITES });
-    const good = addRows(table);
-    await table.write();
-    await assertStoredExactly(table, good);
-  });
+test((flavour) => `${flavour} that is not strict by itself alters nothing of ours`, async (database) => {
+  const [{ mode }] = await database.admin("SELECT @@global.sql_mode AS mode");
+  assert.equal(mode, "");
+  await using table = await WrittenTable.make(database, { columns: COLUMNS, writes: WRITES });
+  const good = addRows(table);
+  await table.write();
+  await assertStoredExactly(table, good);
+});
 
-  test(`nor in a table of ${flavour} without transactions, and its good rows are there once`, async (database) => {
+test(
+  (flavour) => `nor in a table of ${flavour} without transactions, and its good rows are there once`,
+  async (database) => {
     await using table = await WrittenTable.make(database, {
       columns: COLUMNS,
       writes: WRITES,
@@ -57,9 +60,12 @@ eachDatabase((flavour) => {
     const good = addRows(table);
     await table.write();
     await assertStoredExactly(table, good);
-  });
+  },
+);
 
-  test(`nor where a view of ${flavour} hides that, though a row may be there twice`, async (database) => {
+test(
+  (flavour) => `nor where a view of ${flavour} hides that, though a row may be there twice`,
+  async (database) => {
     await using table = await WrittenTable.make(database, {
       columns: COLUMNS.replace(" PRIMARY KEY", ""),
       writes: WRITES,
@@ -71,9 +77,12 @@ eachDatabase((flavour) => {
     const rows = await table.admin("SELECT DISTINCT * FROM here.t ORDER BY id");
     assert.deepEqual(rows.map(({ id }) => String(id)), good);
     for (const { small, short, day, must } of rows) assert.deepEqual([small, short, day, must], GOOD);
-  });
+  },
+);
 
-  test(`where a proxy before ${flavour} keeps our sql_mode to itself, its warnings tell`, async (database) => {
+test(
+  (flavour) => `where a proxy before ${flavour} keeps our sql_mode to itself, its warnings tell`,
+  async (database) => {
     await using proxy = await startProxy({ target: database.port, log: false });
     const [ours, theirs] = ["SESSION sql_mode", "        @ql_mode"].map((it) => new TextEncoder().encode(it));
     let met = 0;
@@ -91,9 +100,12 @@ eachDatabase((flavour) => {
     await table.write();
     assert.ok(met > 0, "the statement that makes the session strict was not met");
     await assertStoredExactly(table, good);
-  });
+  },
+);
 
-  test(`spaces at the end of a text that ${flavour} would cut off make a dead letter`, async (database) => {
+test(
+  (flavour) => `spaces at the end of a text that ${flavour} would cut off make a dead letter`,
+  async (database) => {
     await using table = await WrittenTable.make(database, {
       columns: "id int PRIMARY KEY, v varchar(4), d decimal(4,1)",
       writes: ["id", "v", "d"],
@@ -106,8 +118,8 @@ eachDatabase((flavour) => {
     assert.deepEqual(table.parked.map((it) => [it.sequence, it.errno]), [[140, 1265]]);
     assert.equal((await table.stored()).length, 149);
     assert.deepEqual(await table.admin("SELECT v, d FROM here.t WHERE id = 141"), [{ v: "abc ", d: "1.2" }]);
-  });
-});
+  },
+);
 
 function indexOf(haystack: Uint8Array, needle: Uint8Array): number {
   return new TextDecoder("latin1").decode(haystack).indexOf(new TextDecoder("latin1").decode(needle));

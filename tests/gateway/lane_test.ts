@@ -115,6 +115,35 @@ Deno.test("a lane that fails while others succeed stalls by itself, and tells of
   assert.ok(lines.length < 12, `${lines.length} lines:\n${lines.join("\n")}`);
 });
 
+Deno.test("a lane whose table takes nothing shows the sink what has come since, the newest of each topic", async () => {
+  const faults = new Faults({ clock: impatient });
+  const doubting = new Set<Lane>();
+  const stop = new AbortController();
+  const offer = (topic: string, payload: string) => lane.offer({ ...delivery(0, payload), topic }, "r");
+  const refuses = () => {
+    for (const payload of ["old", "new"]) offer("t", payload);
+    offer("other", "x");
+    offer("large", "x".repeat(100_000));
+    return Promise.reject(new StallError("nothing", { lane: "climate", refusesAll: true }));
+  };
+  const sink = new FakeSink([refuses, refuses]);
+  const lane = new Lane("climate", {
+    spool: new FakeSpool([delivery(1)]),
+    router,
+    sink,
+    faults,
+    availability: new Availability({ clock: impatient, faults }),
+    clock: impatient,
+    doubting,
+    onDone: () => stop.abort(),
+  });
+  await lane.drain(stop.signal, new AbortController().signal);
+  const text = (value: unknown) => new TextDecoder().decode(value as Uint8Array);
+  const seen = sink.requests.map((it) => it.witnesses?.map((row) => text(row.values[0])));
+  assert.deepEqual(seen, [undefined, undefined, ["new", "x"]]);
+  assert.equal(doubting.size, 0);
+});
+
 Deno.test("a ledger that went back makes the spool take the lost batch back", async () => {
   const spool = new FakeSpool([1, 2, 3, 4].map((n) => delivery(n)));
   const behind = new LedgerError("behind", { kind: "behind", upto: 1 });
