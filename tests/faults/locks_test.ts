@@ -46,14 +46,15 @@ async function locked(flavour: Flavour): Promise<void> {
   await stage.send(50);
   const reasons = await Promise.all(["rows", "ledger", "whole"].map((lane) => stage.stalled(lane)));
   for (const reason of reasons) assert.match(reason, TIMED_OUT);
-  assert.equal((await stage.admin("SELECT id FROM t.rows")).length, 5, "half of a batch was left behind");
   await stage.send(50, ["free"]);
   const { lanes } = await stage.sluice.until(
     "the free one to go on",
     ({ lanes }) => lanes.free.pending === 0,
   );
   assert.equal(lanes.free.state, "ok");
-  assert.deepEqual(["rows", "ledger", "whole"].map((lane) => lanes[lane].pending), [50, 50, 50]);
+  assert.deepEqual(["ledger", "whole"].map((lane) => lanes[lane].pending), [50, 50]);
+  const there = await stage.admin("SELECT id FROM t.rows");
+  assert.equal(there.length + lanes.rows.pending, 55, "half of a batch was left behind");
   await rows.query("ROLLBACK");
   await ledger.query("ROLLBACK");
   await whole.query("UNLOCK TABLES");
@@ -93,7 +94,7 @@ async function deadlocks(flavour: Flavour): Promise<void> {
     const before = await deadlocks();
     await using heavy = await stage.session();
     await heavy.query("BEGIN");
-    await heavy.query("INSERT INTO weight SELECT 1 FROM information_schema.columns LIMIT 1000");
+    await heavy.query(`INSERT INTO weight VALUES ${Array(1_000).fill("(1)").join()}`);
     await heavy.query("SELECT * FROM a FOR UPDATE");
     await stage.send(30);
     // The lane has its ledger row, and what it inserts must wait for a place in the table.
