@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import type { Flavour } from "../servers/database.ts";
 import { available, eachDatabase, START } from "../servers/needs.ts";
-import { mayMount, SmallDisk } from "./small_disk.ts";
+import { canMount, SmallDisk } from "../servers/small_disk.ts";
 import { Stage } from "./stage.ts";
 
 /** A fresh data directory, and some room. */
@@ -13,8 +13,8 @@ const DISK_MB = { mariadb: 220, mysql: 260 };
 const FILLER_BYTES = 8_000;
 
 async function full(flavour: Flavour): Promise<void> {
-  await using disk = await SmallDisk.mount(DISK_MB[flavour]);
-  await using server = await START[flavour]({ dir: disk.path });
+  await using disk = await SmallDisk.open({ megabytes: DISK_MB[flavour] });
+  await using server = await START[flavour]({ dir: disk.dir });
   const columns = "note varchar(4), filler varchar(10000)";
   await using stage = await Stage.start({
     flavour,
@@ -43,14 +43,14 @@ async function full(flavour: Flavour): Promise<void> {
   assert.equal(verdict.dead, 1);
 }
 
-const canMount = await mayMount();
+const mayMount = canMount();
 
 eachDatabase((flavour) => {
   Deno.test({
     name: `39: a full disk under ${flavour} is waited out, and nothing becomes a dead letter for it${
-      canMount ? "" : " (needs root and mount)"
+      mayMount ? "" : " (needs root and mount)"
     }`,
-    ignore: !canMount || !available().mosquitto || !available()[flavour],
+    ignore: !mayMount || !available().mosquitto || !available()[flavour],
     fn: () => full(flavour),
   });
 });
