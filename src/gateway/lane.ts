@@ -150,6 +150,8 @@ export class Lane {
       highest,
       adopt: this.#adopt || spool.identity !== this.#identity,
       previous: this.#previous,
+      // They are decoded once more when their turn comes; what filters remember of them lets no more than one row too
+      // many through.
       witnesses: this.#newest.size === 0
         ? undefined
         : this.#parts.router.decode(this.name, [...this.#newest.values()]).rows,

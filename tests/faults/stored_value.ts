@@ -182,6 +182,11 @@ interface Exact {
   readonly scale: number;
 }
 
+/** Every digit of a double. */
+function spelledOut(double: number): string {
+  return Math.abs(double) < 1e21 ? double.toFixed(100) : String(BigInt(double));
+}
+
 function exact(text: string): Exact {
   const [, sign, whole, fraction = "", exponent = "0"] =
     /^\s*([-+]?)(\d*)\.?(\d*)(?:[eE]([-+]?\d+))?\s*$/.exec(text) ?? [];
@@ -199,8 +204,10 @@ function compare(a: Exact, b: Exact): number {
 /** Equal but for rounding to so many digits behind the point. */
 function isNear(text: string, stored: string, places: number): boolean {
   if (!NUMBER.test(text) || !NUMBER.test(stored)) return false;
-  if (isDouble(text) && Number(text) === Number(stored)) return true;
-  const [a, b] = [exact(text), exact(stored)];
+  const number = Number(text);
+  if (!Number.isFinite(number)) return false;
+  if (isDouble(text) && number === Number(stored)) return true;
+  const [a, b] = [exact(isDouble(text) ? spelledOut(number) : text), exact(stored)];
   const scale = Math.max(a.scale, b.scale, places + 1);
   const difference = a.digits * 10n ** BigInt(scale - a.scale) - b.digits * 10n ** BigInt(scale - b.scale);
   const limit = 5n * 10n ** BigInt(scale - places - 1);
