@@ -40,6 +40,7 @@ const texts = new WeakMap<Shape, Texts>();
 function kindOf(value: SqlValue): Kind | undefined {
   switch (typeof value) {
     case "number":
+      return isLong(value) ? "s" : "n";
     case "boolean":
       return "n";
     case "object":
@@ -48,6 +49,14 @@ function kindOf(value: SqlValue): Kind | undefined {
       return "s";
   }
 }
+
+/** A double with so many digits and such an exponent loses a digit where MySQL writes it into a column of text. */
+function isLong(value: number): boolean {
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-6 || size >= 1e21) && String(value).length > NUMBER_LENGTH_MAX;
+}
+
+const NUMBER_LENGTH_MAX = 22;
 
 /** Whether the row can be in one statement with those of these kinds; takes its own in, then. */
 function joins({ values }: Row, kinds: Kinds): boolean {
@@ -130,6 +139,7 @@ function checkFits(row: Row, packetBytesMax: number): void {
 export function boundValue(value: SqlValue): unknown {
   if (typeof value === "bigint") return value.toString();
   if (typeof value === "boolean") return Number(value);
+  if (typeof value === "number" && isLong(value)) return String(value);
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   return value;
 }
