@@ -28,12 +28,16 @@ export function parseJson(text: string): unknown {
   return parse(text, LONG_NUMBER.test(text) ? exactNumber : undefined);
 }
 
+/** MySQL and MariaDB take some of these for 0. */
+const ABSURD = /[eE]\+?0*[1-9]\d{4,}$/;
+
 type Reviver = (key: string, value: unknown, context: { source?: string }) => unknown;
 
 function parse(text: string, reviver?: Reviver): unknown {
   try {
     return JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
   } catch (error) {
+    if (error instanceof UnreadableError) throw error;
     throw new UnreadableError(
       `not JSON: ${(error as Error).message.replace(/^.*?JSON\.parse: /, "").replace(/\s+/g, " ")}`,
     );
@@ -42,6 +46,7 @@ function parse(text: string, reviver?: Reviver): unknown {
 
 function exactNumber(this: object, key: string, value: unknown, { source }: { source?: string }): unknown {
   if (typeof value !== "number" || source === undefined || String(value) === source) return value;
+  if (ABSURD.test(source)) throw new UnreadableError("a number with an exponent beyond every range");
   const exact = parseNumber(source) ?? source;
   if (typeof exact === "string") keep(this, key, exact);
   return exact;
