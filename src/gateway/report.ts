@@ -41,6 +41,7 @@ export function snapshotOf(parts: ReportParts): StatusSnapshot {
       url: URL.parse(config.broker.url)?.host ?? "",
       error: source.lastError?.message ?? null,
       dropped: source.brokerDropped ?? null,
+      refused: source.refused.map(({ filter }) => filter),
     },
     database: { reachable, address: databaseName(config.database.url) },
     pool: sink.pool ? { ...sink.pool.stats, connections: sink.pool.connections } : null,

@@ -1,5 +1,6 @@
 /**
- * What the broker says about itself in `$SYS`: its version, and how many messages it has thrown away.
+ * What the broker says about itself in `$SYS`: its version, how many messages it has thrown away, and, where it
+ * matters (`Subscriptions`), how long it has been up.
  *
  * mosquitto drops messages for a sleeping client without telling anyone but this counter. Promises that these
  * messages never reach the stream of arrivals, unless the user subscribes to `$SYS` himself, and that a broker which
@@ -9,6 +10,7 @@ import type { IPublishPacket, ISubscribePacket, IUnsubscribePacket } from "mqtt-
 
 const DROPPED = "$SYS/broker/publish/messages/dropped";
 const VERSION = "$SYS/broker/version";
+const UPTIME = "$SYS/broker/uptime";
 
 /** So many connections may end before the broker has answered, then it is taken for a refusal. */
 const SNUBS_MAX = 3;
@@ -16,8 +18,19 @@ const SNUBS_MAX = 3;
 /** Outside of what `Subscriptions` gives out. */
 export const WATCH_PACKET_ID = 65_535;
 
+/** What a message says that came from `$SYS`. */
+export interface Seen {
+  /** It is ours alone and no arrival. */
+  readonly consumed: boolean;
+  /** So many more messages were dropped than at the last look. */
+  readonly dropped: number;
+  /** For how long the broker has been up. */
+  readonly uptimeMs: number | undefined;
+}
+
 export class BrokerWatch {
   readonly #version: 4 | 5;
+  readonly #topics: readonly string[];
   #dropped: number | undefined;
   #brokerVersion: string | undefined;
   #droppedSinceOpen = 0;
@@ -29,6 +42,7 @@ export class BrokerWatch {
 
   constructor(version: 4 | 5) {
     this.#version = version;
+    this.#topics = version === 5 ? [DROPPED, VERSION] : [DROPPED, VERSION, UPTIME];
   }
 
   /** Messages that the broker dropped, for any client, since the source was opened; `undefined`: it does not say. */
@@ -48,7 +62,7 @@ export class BrokerWatch {
     );
     if (this.#snubs >= SNUBS_MAX) return [];
     if (this.#shared) {
-      const own = [DROPPED, VERSION].filter((topic) => !filters.includes(topic));
+      const own = this.#topics.filter((topic) => !filters.includes(topic));
       return own.length === 0
         ? []
         : [{ cmd: "unsubscribe", messageId: WATCH_PACKET_ID, unsubscriptions: own }];
@@ -57,8 +71,9 @@ export class BrokerWatch {
     return [{
       cmd: "subscribe",
       messageId: WATCH_PACKET_ID,
-      subscriptions: [{ topic: DROPPED, qos: 0 }, { topic: VERSION, qos: 0 }]
-        .map((one) => this.#version === 5 ? { ...one, rh: 0 } : one) as ISubscribePacket["subscriptions"],
+      subscriptions: this.#topics.map((topic) =>
+        this.#version === 5 ? { topic, qos: 0, rh: 0 } : { topic, qos: 0 }
+      ),
     }];
   }
 
@@ -68,22 +83,24 @@ export class BrokerWatch {
     this.#snubs = 0;
   }
 
-  /** Some brokers answer a forbidden SUBSCRIBE by closing the connection (AWS IoT Core): then it is not sent again. */
-  lost(): void {
-    if (this.#unanswered) this.#snubs++;
+  /**
+   * The connection has ended. Some brokers answer a forbidden SUBSCRIBE by closing it (AWS IoT Core): then it is not
+   * sent again. `byBroker`: the broker did it, not a line that breaks again and again.
+   */
+  lost(byBroker: boolean): void {
+    if (this.#unanswered) this.#snubs = byBroker ? this.#snubs + 1 : 0;
     this.#unanswered = false;
   }
 
-  /**
-   * Looks at a message that came. `consumed`: it is ours alone and no arrival. `dropped`: so many more messages were
-   * dropped than at the last look.
-   */
-  look({ topic, payload }: IPublishPacket): { consumed: boolean; dropped: number } | undefined {
-    if (topic !== DROPPED && topic !== VERSION) return undefined;
+  /** Looks at a message that came; `undefined`: it is none of ours. */
+  look({ topic, payload }: IPublishPacket): Seen | undefined {
+    if (!this.#topics.includes(topic)) return undefined;
     const text = payload.toString();
     if (topic === VERSION) this.#brokerVersion = text.slice(0, 100);
     const dropped = topic === DROPPED ? this.#count(Number(text)) : 0;
-    return { consumed: !this.#shared, dropped };
+    // mosquitto: "4711 seconds".
+    const uptimeMs = topic === UPTIME ? Number.parseFloat(text) * 1_000 : NaN;
+    return { consumed: !this.#shared, dropped, uptimeMs: Number.isNaN(uptimeMs) ? undefined : uptimeMs };
   }
 
   #count(total: number): number {

@@ -39,6 +39,8 @@ const SHORT_LIVES_MAX = 5;
 /** Longer than two clients wait that know each other already (`RETRY_SLOW_MAX_MS`). */
 const SHORT_LIFE_MS = 120_000;
 const RESUBSCRIBE_MS = 60_000;
+/** A broker that was started so long before this process has written down what was subscribed (mosquitto: autosave_interval). */
+const AUTOSAVE_MS = 1_800_000;
 
 /** Begins to connect at once and returns at once. Throws `ConfigurationError` where the URL is none. */
 export function openSource(options: SourceOptions): MqttSource {
@@ -63,6 +65,12 @@ class ReconnectingSource implements MqttSource {
   #inFlight = 0;
   #hadSession: boolean;
   #sessionPresent = false;
+  /** What the broker granted the last time, in seconds. */
+  #expirySec: number | undefined;
+  /** When the broker was last known to hold what `Subscriptions` says; a later start of it puts that in doubt. */
+  #knownAt: number;
+  /** On this connection the broker has said how long it has been up. */
+  #uptimeSeen = false;
   #connects = 0;
   /** Connections in a row that the broker closed soon after the log-in, without a reason. */
   #shortLives = 0;
@@ -78,6 +86,7 @@ class ReconnectingSource implements MqttSource {
     this.#options = options;
     this.#clock = clock;
     this.#sinceMs = clock.wallMs();
+    this.#knownAt = clock.now() - AUTOSAVE_MS;
     this.#filters = options.filters;
     this.#hadSession = previousFilters.length > 0;
     this.#reported = JSON.stringify(previousFilters.toSorted());
@@ -105,6 +114,7 @@ class ReconnectingSource implements MqttSource {
       unacknowledged: this.#inFlight,
       inboxBytes: this.#inbox.bytes,
       subscriptions: this.#subscriptions.granted,
+      refused: this.#subscriptions.faults.refused,
       brokerDropped: this.#watch.dropped,
       brokerVersion: this.#watch.brokerVersion,
     };
@@ -149,7 +159,10 @@ class ReconnectingSource implements MqttSource {
       this.#retryTimer?.cancel();
       if (signal.aborted) break;
       const stood = this.#connects > before;
-      if (stood) this.#watch.lost();
+      if (stood) {
+        this.#watch.lost(ended.kind === "closed" || ended.code !== undefined);
+        if (this.#subscriptions.settled) this.#knownAt = connection.heardAt;
+      }
       const lifeMs = this.#clock.now() - startedAt;
       const error = this.#suspect(ended, stood && lifeMs < SHORT_LIFE_MS);
       const retryMs = this.#retryMs(error, stood, lifeMs);
@@ -187,10 +200,9 @@ class ReconnectingSource implements MqttSource {
   #retryMs(error: BrokerError, stood: boolean, lifeMs: number): number {
     // Nobody pulls, and every new connection would bring the same messages once more.
     if (this.#inbox.full) return RETRY_MAX_MS;
-    if (stood && lifeMs >= STABLE_MS) {
-      this.#soon.reset();
-      this.#slow.reset();
-    }
+    if (stood && lifeMs >= STABLE_MS) this.#soon.reset();
+    // Two clients that push each other out both stand for as long as the other one waits.
+    if (stood && lifeMs >= (error.slow ? SHORT_LIFE_MS : STABLE_MS)) this.#slow.reset();
     if (error.slow) return Math.max(RETRY_SLOW_FIRST_MS, this.#slow.nextMs());
     const waitMs = this.#soon.nextMs();
     return stood ? Math.min(RETRY_UNSTABLE_MAX_MS, waitMs) : waitMs;
@@ -200,9 +212,13 @@ class ReconnectingSource implements MqttSource {
     this.#number = number;
     this.#connects++;
     this.#sessionPresent = sessionPresent;
+    this.#uptimeSeen = false;
     this.#lastError = undefined;
     this.#sinceMs = this.#clock.wallMs();
-    if (!sessionPresent) this.#inbox.push({ kind: "sessionLost", connection: number }, 0, true);
+    // A session of which nothing was noted may have begun a moment before an earlier process was killed.
+    if (!sessionPresent || !this.#hadSession) {
+      this.#inbox.push({ kind: "sessionLost", connection: number }, 0, true);
+    }
     const requests = this.#subscriptions.connected(sessionPresent);
     if (!sessionPresent) this.#reportHeld();
     // What an earlier connection could not answer first, then what is nice to know.
@@ -210,8 +226,19 @@ class ReconnectingSource implements MqttSource {
     this.#tell({ kind: "connected", sessionPresent, sessionExpirySec: properties?.sessionExpiryInterval });
     if (!sessionPresent && this.#hadSession) this.#tell({ kind: "sessionNotResumed" });
     this.#hadSession = true;
+    this.#lookAtExpiry(properties?.sessionExpiryInterval);
     this.#scheduleRetry();
     if (this.#inbox.full) this.#connection!.pause();
+  }
+
+  #lookAtExpiry(grantedSec: number | undefined): void {
+    if (this.#options.version === 4) return;
+    const { sessionExpirySec: askedSec = SESSION_EXPIRY_SEC } = this.#options;
+    const expirySec = grantedSec ?? askedSec;
+    if (expirySec !== this.#expirySec && (expirySec === 0 || expirySec < askedSec)) {
+      this.#tell({ kind: "sessionExpires", askedSec, grantedSec: expirySec });
+    }
+    this.#expirySec = expirySec;
   }
 
   #onPacket(connection: Connection, packet: Packet, receivedAtMs: number): void {
@@ -261,8 +288,18 @@ class ReconnectingSource implements MqttSource {
   /** True where the message is for ourselves. Only QoS 0: others must be acknowledged, hence stored. */
   #look(packet: IPublishPacket): boolean {
     const seen = this.#watch.look(packet);
-    if (seen && seen.dropped > 0) this.#tell({ kind: "brokerDropped", more: seen.dropped });
-    return packet.qos === 0 && (seen?.consumed ?? false);
+    if (!seen) return false;
+    if (seen.dropped > 0) this.#tell({ kind: "brokerDropped", more: seen.dropped });
+    if (seen.uptimeMs !== undefined) this.#onUptime(seen.uptimeMs);
+    return packet.qos === 0 && seen.consumed;
+  }
+
+  /** Asked of brokers of MQTT 3.1.1, where a subscription that we only think to have would stay silent for ever. */
+  #onUptime(uptimeMs: number): void {
+    const restarted = this.#clock.now() - uptimeMs > this.#knownAt;
+    const doubtful = restarted && !this.#uptimeSeen && this.#sessionPresent && this.#options.version === 4;
+    this.#uptimeSeen = true;
+    if (doubtful) this.#sendAll(this.#subscriptions.again());
   }
 
   #sendAll(packets: readonly Packet[]): void {

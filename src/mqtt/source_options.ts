@@ -23,6 +23,8 @@ export type SourceEvent =
   | { readonly kind: "refused"; readonly error: BrokerError; readonly retryMs: number }
   /** There had been a session and the broker has none any more: what it kept for us is lost. */
   | { readonly kind: "sessionNotResumed" }
+  /** The broker keeps the session for less long than asked for, or is asked to keep none (MQTT 5). Told once. */
+  | { readonly kind: "sessionExpires"; readonly askedSec: number; readonly grantedSec: number }
   /** What is wrong with the subscriptions now; with both lists empty all is well again. */
   | {
     readonly kind: "subscriptions";
@@ -41,7 +43,10 @@ export interface SourceOptions extends BrokerOptions {
   readonly lingerMs?: number;
   /** As `subscribe`. */
   readonly filters: readonly string[];
-  /** What `onSubscribed` reported last, perhaps to an earlier process. @default [] */
+  /**
+   * What `onSubscribed` reported last for this client id, perhaps to an earlier process. Where it is empty, a session
+   * that the broker has all the same is one of which nothing is known: as good as lost. @default []
+   */
   readonly previousFilters?: readonly string[];
   /** Asked for with every filter. @default 2 */
   readonly qos?: QoS;
@@ -69,6 +74,8 @@ export interface SourceStats {
   readonly inboxBytes: number;
   /** Granted QoS by filter; `null`: granted to an earlier process; absent: not granted. */
   readonly subscriptions: Readonly<Record<string, QoS | null>>;
+  /** Filters that the broker refuses: their messages do not come. */
+  readonly refused: readonly RefusedFilter[];
   /** Messages that the broker dropped, for any client, since the source was opened; `undefined`: it does not say. */
   readonly brokerDropped: number | undefined;
   readonly brokerVersion: string | undefined;

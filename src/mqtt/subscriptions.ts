@@ -7,7 +7,8 @@
  *
  * MQTT 5: everything wanted is subscribed again on every connection, with retain handling 1 (retained messages only
  * for a new subscription), because a broker that was restored from an older file may have forgotten some. MQTT
- * 3.1.1 would send all retained messages again, so there only what is not known to be held is subscribed.
+ * 3.1.1 would send all retained messages again, so there only what is not known to be held is subscribed, and the
+ * rest (`again`) where the broker was started anew meanwhile.
  */
 import type { ISubackPacket, ISubscribePacket, IUnsubackPacket, IUnsubscribePacket } from "mqtt-packet";
 import type { QoS } from "../message.ts";
@@ -137,6 +138,11 @@ export class Subscriptions {
     }
     const trusted = (state: State) => this.#options.version === 4 && isGood(state, this.#options.qos);
     return this.#requests((state) => !trusted(state));
+  }
+
+  /** All that is granted, to be asked for once more: the broker may have forgotten some of it. */
+  again(): Request[] {
+    return this.#requests(({ request, granted }) => request === 0 && granted !== undefined);
   }
 
   /** What to send after `want` on a connection that stands. */

@@ -42,6 +42,7 @@ const asset = (body: string, type: string) =>
 export function notReady({ broker, database, spool }: StatusSnapshot): string[] {
   return [
     ...(broker.connected ? [] : ["the broker is not connected"]),
+    ...broker.refused.map((filter) => `the broker refuses the subscription ${filter}`),
     ...(database.reachable ? [] : ["the database is not reachable"]),
     ...(spool.full ? ["the spool is full"] : []),
   ];

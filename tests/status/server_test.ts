@@ -36,7 +36,7 @@ const SNAPSHOT: StatusSnapshot = {
     rows: 5,
   },
   lanes: { 'cli"mate': { pending: 1, state: "ok", reason: null, lag_s: 0.5 } },
-  broker: { connected: true, url: "127.0.0.1", error: null, dropped: null },
+  broker: { connected: true, url: "127.0.0.1", error: null, dropped: null, refused: [] },
   database: { reachable: true, address: "127.0.0.1/home" },
   pool: {
     size: 5,
@@ -118,7 +118,7 @@ Deno.test("readyz says what is missing", async () => {
     assert.deepEqual([(await get("/readyz"))[0], (await get("/healthz"))[0]], [200, 200]);
   });
   const state = {
-    broker: { ...SNAPSHOT.broker, connected: false },
+    broker: { ...SNAPSHOT.broker, connected: false, refused: ["Home/#"] },
     database: { ...SNAPSHOT.database, reachable: false },
     spool: { ...SNAPSHOT.spool, full: true },
   };
@@ -127,6 +127,7 @@ Deno.test("readyz says what is missing", async () => {
     assert.equal(status, 503);
     assert.deepEqual(JSON.parse(body).reasons, [
       "the broker is not connected",
+      "the broker refuses the subscription Home/#",
       "the database is not reachable",
       "the spool is full",
     ]);
