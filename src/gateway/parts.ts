@@ -74,15 +74,18 @@ export async function openSourceOf(
   faults: Faults,
 ): Promise<MqttSource> {
   const { broker, spool } = config;
-  const session = new SessionFile(`${spool.path}.subscriptions`, broker.clientId);
+  const session = new SessionFile(`${spool.path}.session`, broker.clientId);
+  const note = await session.read();
   return openSource({
     ...brokerOptions(config),
     clientId: broker.clientId,
     sessionExpirySec: Math.floor(broker.sessionExpiry / 1_000),
     lingerMs: spool.linger,
     filters,
-    previousFilters: await session.read(),
-    onSubscribed: (held) => session.write(held),
+    previousFilters: note.filters,
+    onSubscribed: (filters) => session.write({ filters }),
+    previousDropped: note.dropped,
+    onDropped: (dropped) => session.write({ dropped }),
     onEvent: (event) => report(event, faults),
   });
 }
@@ -132,7 +135,8 @@ function report(event: SourceEvent, faults: Faults): void {
       );
     case "brokerDropped":
       return faults.note(
-        `the broker has dropped ${event.more} messages, perhaps of this gateway: raise max_queued_messages`,
+        `the broker has dropped ${event.more} messages, perhaps of this gateway: raise what it keeps for an ` +
+          "absent client (mosquitto: max_queued_messages)",
       );
     case "subscriptions": {
       const wrong = [

@@ -33,21 +33,31 @@ export class BrokerWatch {
   readonly #topics: readonly string[];
   #dropped: number | undefined;
   #brokerVersion: string | undefined;
-  #droppedSinceOpen = 0;
+  #droppedSinceOpen: number | undefined;
   /** The user subscribes to $SYS himself: look, but leave everything to him. */
   #shared = false;
   #unanswered = false;
   /** Connections in a row that ended before an answer. */
   #snubs = 0;
 
-  constructor(version: 4 | 5) {
+  /** `previousDropped`: the broker's counter as an earlier process saw it last. */
+  constructor(version: 4 | 5, previousDropped?: number) {
     this.#version = version;
+    this.#dropped = previousDropped;
     this.#topics = version === 5 ? [DROPPED, VERSION] : [DROPPED, VERSION, UPTIME];
   }
 
-  /** Messages that the broker dropped, for any client, since the source was opened; `undefined`: it does not say. */
+  /**
+   * Messages that the broker dropped, for any client, since the source was opened, or since an earlier process looked
+   * last; `undefined`: it does not say.
+   */
   get dropped(): number | undefined {
-    return this.#dropped === undefined ? undefined : this.#droppedSinceOpen;
+    return this.#droppedSinceOpen;
+  }
+
+  /** The broker's own counter; `undefined`: it was never seen. */
+  get counter(): number | undefined {
+    return this.#dropped;
   }
 
   /** As the broker calls itself. */
@@ -105,10 +115,11 @@ export class BrokerWatch {
 
   #count(total: number): number {
     if (!Number.isSafeInteger(total)) return 0;
-    // A smaller number is that of a broker which was started anew.
-    const more = this.#dropped === undefined || total < this.#dropped ? 0 : total - this.#dropped;
+    // A smaller number is that of a broker which was started anew. What the first one holds may be years old.
+    const before = this.#dropped ?? total;
+    const more = total < before ? total : total - before;
     this.#dropped = total;
-    this.#droppedSinceOpen += more;
+    this.#droppedSinceOpen = (this.#droppedSinceOpen ?? 0) + more;
     return more;
   }
 }

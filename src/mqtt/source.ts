@@ -39,6 +39,7 @@ const SHORT_LIVES_MAX = 5;
 /** Longer than two clients wait that know each other already (`RETRY_SLOW_MAX_MS`). */
 const SHORT_LIFE_MS = 120_000;
 const RESUBSCRIBE_MS = 60_000;
+const DROPPED_EVERY_MS = 60_000;
 /** A broker that was started so long before this process has written down what was subscribed (mosquitto: autosave_interval). */
 const AUTOSAVE_MS = 1_800_000;
 
@@ -69,6 +70,10 @@ class ReconnectingSource implements MqttSource {
   #expirySec: number | undefined;
   /** When the broker was last known to hold what `Subscriptions` says; a later start of it puts that in doubt. */
   #knownAt: number;
+  /** Dropped by the broker and not told yet; a pause after telling; what was last reported of the counter. */
+  #untold = 0;
+  #droppedTimer: Timer | undefined;
+  #noted: number | undefined;
   /** On this connection the broker has said how long it has been up. */
   #uptimeSeen = false;
   #connects = 0;
@@ -98,7 +103,8 @@ class ReconnectingSource implements MqttSource {
     });
     this.#subscriptions = new Subscriptions({ version, qos: options.qos ?? 2, previousFilters });
     this.#subscriptions.want(options.filters);
-    this.#watch = new BrokerWatch(version);
+    this.#watch = new BrokerWatch(version, options.previousDropped);
+    this.#noted = options.previousDropped;
     this.#soon = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
     this.#slow = new Backoff({ firstMs: RETRY_SLOW_FIRST_MS, maxMs: RETRY_SLOW_MAX_MS, random });
     this.#running = this.#run();
@@ -144,6 +150,7 @@ class ReconnectingSource implements MqttSource {
     this.#stop.abort(new DOMException("the source is closed", "AbortError"));
     await this.#connection?.close();
     await this.#running;
+    this.#droppedTimer?.cancel();
   }
 
   async #run(): Promise<void> {
@@ -289,9 +296,25 @@ class ReconnectingSource implements MqttSource {
   #look(packet: IPublishPacket): boolean {
     const seen = this.#watch.look(packet);
     if (!seen) return false;
-    if (seen.dropped > 0) this.#tell({ kind: "brokerDropped", more: seen.dropped });
+    this.#onDropped(seen.dropped);
     if (seen.uptimeMs !== undefined) this.#onUptime(seen.uptimeMs);
     return packet.qos === 0 && seen.consumed;
+  }
+
+  /** At most once a minute, but all of it in the end: what is not told here the next process will see. */
+  #onDropped(more: number): void {
+    this.#untold += more;
+    const { counter } = this.#watch;
+    if (this.#droppedTimer || counter === undefined || counter === this.#noted) return;
+    this.#noted = counter;
+    this.#options.onDropped?.(counter);
+    if (this.#untold === 0) return;
+    this.#tell({ kind: "brokerDropped", more: this.#untold });
+    this.#untold = 0;
+    this.#droppedTimer = this.#clock.timer(DROPPED_EVERY_MS, () => {
+      this.#droppedTimer = undefined;
+      this.#onDropped(0);
+    });
   }
 
   /** Asked of brokers of MQTT 3.1.1, where a subscription that we only think to have would stay silent for ever. */

@@ -31,7 +31,7 @@ export type SourceEvent =
     readonly refused: readonly RefusedFilter[];
     readonly lowered: readonly LoweredFilter[];
   }
-  /** The broker has thrown away `more` messages, for this or another client, since it last said so. */
+  /** The broker has thrown away `more` messages, for this or another client, since this was last told. Once a minute at most. */
   | { readonly kind: "brokerDropped"; readonly more: number };
 
 export interface SourceOptions extends BrokerOptions {
@@ -48,6 +48,8 @@ export interface SourceOptions extends BrokerOptions {
    * that the broker has all the same is one of which nothing is known: as good as lost. @default []
    */
   readonly previousFilters?: readonly string[];
+  /** What `onDropped` reported last, perhaps to an earlier process. */
+  readonly previousDropped?: number;
   /** Asked for with every filter. @default 2 */
   readonly qos?: QoS;
   /** Messages that the broker may send without an acknowledgement (MQTT 5), 1..65535. @default 1000 */
@@ -55,6 +57,8 @@ export interface SourceOptions extends BrokerOptions {
   readonly onEvent?: (event: SourceEvent) => void;
   /** The filters that the session holds from now on: to be stored and given as `previousFilters` to the next process. */
   readonly onSubscribed?: (filters: readonly string[]) => void;
+  /** The broker's counter of messages thrown away, when it is first seen and whenever its growth is told: to be stored, so that what is dropped for an absent gateway is seen by the next process. */
+  readonly onDropped?: (counter: number) => void;
   readonly clock?: Clock;
   readonly random?: () => number;
 }
@@ -76,7 +80,7 @@ export interface SourceStats {
   readonly subscriptions: Readonly<Record<string, QoS | null>>;
   /** Filters that the broker refuses: their messages do not come. */
   readonly refused: readonly RefusedFilter[];
-  /** Messages that the broker dropped, for any client, since the source was opened; `undefined`: it does not say. */
+  /** See `BrokerWatch.dropped`. */
   readonly brokerDropped: number | undefined;
   readonly brokerVersion: string | undefined;
 }

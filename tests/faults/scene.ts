@@ -94,7 +94,8 @@ export class Scene implements AsyncDisposable {
   async connected(): Promise<StatusJson> {
     const status = await this.sluice.until("the broker to be connected", (it) => it.broker.connected);
     // The filters of the session are noted when the broker has granted them.
-    await waitFor(() => Deno.readTextFile(`${this.spoolPath}.subscriptions`), { what: "the subscriptions" });
+    const noted = async () => JSON.parse(await Deno.readTextFile(`${this.spoolPath}.session`));
+    await waitFor(async () => (await noted()).filters.length > 0, { what: "the subscriptions" });
     return status;
   }
 

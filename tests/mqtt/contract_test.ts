@@ -9,7 +9,7 @@ import { Buffer } from "node:buffer";
 import { type IPublishPacket, type Packet, parser } from "mqtt-packet";
 import { findProgram } from "../servers/find_program.ts";
 import { type Mosquitto, startMosquitto } from "../servers/mosquitto.ts";
-import { available, testWith } from "../servers/needs.ts";
+import { isAvailable, testWith } from "../servers/needs.ts";
 import { openPublisher, type OutgoingMessage, publish } from "../servers/publisher.ts";
 import { waitFor } from "../servers/wait_for.ts";
 import { BareClient } from "./bare_client.ts";
@@ -26,7 +26,7 @@ function mosquittoVersion(): string | undefined {
 
 /** A fault that other versions need not have. */
 function faultOf(version: string, name: string, fn: () => Promise<void>): void {
-  const ignore = !available().mosquitto || mosquittoVersion() !== version;
+  const ignore = !isAvailable("mosquitto") || mosquittoVersion() !== version;
   Deno.test({ name: `mosquitto ${version}: ${name}`, fn, ignore });
 }
 
