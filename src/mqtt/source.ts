@@ -28,7 +28,7 @@ const RECEIVE_MAXIMUM = 1000;
 const WINDOW_V4 = 20;
 const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 30_000;
-/** For connections that stood for a while only: longer waits would make a shaky line worse than it is. */
+/** After connections that stood for a moment only: longer waits would make a shaky line worse than it is. */
 const RETRY_UNSTABLE_MAX_MS = 2_000;
 const RETRY_SLOW_FIRST_MS = 5_000;
 const RETRY_SLOW_MAX_MS = 60_000;
@@ -57,7 +57,9 @@ class ReconnectingSource implements MqttSource {
   readonly #window: number;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
+  /** For attempts in a row that came to nothing; for short connections in a row; for what only annoys. */
   readonly #soon: Backoff;
+  readonly #unstable: Backoff;
   readonly #slow: Backoff;
   #filters: readonly string[];
   #connection: Connection | undefined;
@@ -106,6 +108,7 @@ class ReconnectingSource implements MqttSource {
     this.#watch = new BrokerWatch(version, options.previousDropped);
     this.#noted = options.previousDropped;
     this.#soon = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
+    this.#unstable = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_UNSTABLE_MAX_MS, random });
     this.#slow = new Backoff({ firstMs: RETRY_SLOW_FIRST_MS, maxMs: RETRY_SLOW_MAX_MS, random });
     this.#running = this.#run();
   }
@@ -207,12 +210,12 @@ class ReconnectingSource implements MqttSource {
   #retryMs(error: BrokerError, stood: boolean, lifeMs: number): number {
     // Nobody pulls, and every new connection would bring the same messages once more.
     if (this.#inbox.full) return RETRY_MAX_MS;
-    if (stood && lifeMs >= STABLE_MS) this.#soon.reset();
+    if (stood) this.#soon.reset();
+    if (stood && lifeMs >= STABLE_MS) this.#unstable.reset();
     // Two clients that push each other out both stand for as long as the other one waits.
     if (stood && lifeMs >= (error.slow ? SHORT_LIFE_MS : STABLE_MS)) this.#slow.reset();
     if (error.slow) return Math.max(RETRY_SLOW_FIRST_MS, this.#slow.nextMs());
-    const waitMs = this.#soon.nextMs();
-    return stood ? Math.min(RETRY_UNSTABLE_MAX_MS, waitMs) : waitMs;
+    return stood ? this.#unstable.nextMs() : this.#soon.nextMs();
   }
 
   #onConnected(number: number, { sessionPresent, properties }: IConnackPacket): void {
