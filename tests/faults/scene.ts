@@ -166,9 +166,9 @@ export class Scene implements AsyncDisposable {
     return new Map(rows.map(({ id, n }) => [String(id), Number(n)]));
   }
 
-  /** The ids in the table of another gateway's database file. */
-  static ids(path: string): ReadonlySet<string> {
-    return new Set(countIds(path, "t", "id").keys());
+  /** How often each id is in a table of a database file. */
+  static ids(path: string, table = "t"): ReadonlyMap<string, number> {
+    return countIds(path, table, "id");
   }
 
   /** Dead letters by id. */
