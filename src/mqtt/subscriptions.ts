@@ -211,7 +211,9 @@ export class Subscriptions {
       else if (!state.wanted) this.#filters.delete(filter);
     }
     const { version, qos } = this.#options;
-    const options = version === 5 ? { qos, rap: true, rh: RETAIN_ONLY_FOR_NEW } : { qos };
+    // Not "retain as published": the flag shall say that a message is an old one, as in MQTT 3.1.1, and not that it will
+    // be kept. A route that skips retained messages would else skip all that some devices ever say.
+    const options = version === 5 ? { qos, rap: false, rh: RETAIN_ONLY_FOR_NEW } : { qos };
     return [
       ...chunks(unsubscribe).map((filters): Request => ({
         cmd: "unsubscribe",

@@ -51,12 +51,12 @@ Deno.test("MQTT 5 subscribes everything on every connection, MQTT 4 only what th
   }
 });
 
-Deno.test("MQTT 5 asks for retained messages of new subscriptions only and for the retain flag as published", () => {
+Deno.test("MQTT 5 asks for retained messages of new subscriptions only, and for the retain flag with these only", () => {
   const [packet] = made(5, ["a"]).connected(false);
   assert.deepEqual(packet, {
     cmd: "subscribe",
     messageId: 1,
-    subscriptions: [{ topic: "a", qos: 2, rap: true, rh: 1 }],
+    subscriptions: [{ topic: "a", qos: 2, rap: false, rh: 1 }],
   });
 });
 
