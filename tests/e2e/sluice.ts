@@ -18,7 +18,12 @@ export interface StatusJson {
   readonly totals: Record<string, number>;
   readonly lanes: Record<string, { pending: number; state: string; reason: string | null; lag_s: number }>;
   readonly sentence: string | null;
-  readonly broker: { connected: boolean; dropped: number | null; refused: readonly string[] };
+  readonly broker: {
+    connected: boolean;
+    error: string | null;
+    dropped: number | null;
+    refused: readonly string[];
+  };
   readonly database: { reachable: boolean };
   readonly pool: Record<string, number> | null;
   readonly spool: { bytes: number; entries: number; max_bytes: number; full: boolean };

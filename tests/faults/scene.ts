@@ -29,6 +29,10 @@ export interface SceneOptions {
   readonly command?: readonly string[];
   /** Where the gateway runs, with the proxy at the near end of its cable. Default: here. */
   readonly network?: Network;
+  /** How the gateway calls the proxy, where not by its address. */
+  readonly brokerName?: string;
+  /** The address of the proxy. Default: the near end of the cable, or 127.0.0.1. */
+  readonly brokerHost?: string;
   /** Keep the wire in memory; false for floods. Default true. */
   readonly log?: boolean;
 }
@@ -86,9 +90,9 @@ export class Scene implements AsyncDisposable {
   static async start(options: SceneOptions = {}): Promise<Scene> {
     await using stack = new AsyncDisposableStack();
     const broker = stack.use(await startMosquitto(options.mosquitto));
-    const { env, network, command = [], log = true } = options;
-    const proxy = stack.use(await startProxy({ target: broker.port, host: network?.near[0], log }));
-    const config = configOf(proxy.url(), options);
+    const { env, network, brokerHost = network?.near[0], command = [], log = true } = options;
+    const proxy = stack.use(await startProxy({ target: broker.port, host: brokerHost, log }));
+    const config = configOf(proxy, options);
     const place = { command: [...network?.command ?? [], ...command], host: network?.watch };
     const sluice = stack.use(await Sluice.start({ env, config, ...place }));
     const scene = new Scene({ broker, proxy, sluice }, options, stack.move());
@@ -98,7 +102,7 @@ export class Scene implements AsyncDisposable {
 
   /** The configuration that the gateway was started with. */
   get config(): Record<string, unknown> {
-    return configOf(this.proxy.url(), this.#options);
+    return configOf(this.proxy, this.#options);
   }
 
   get spoolPath(): string {
@@ -250,9 +254,10 @@ export class Scene implements AsyncDisposable {
 }
 
 function configOf(
-  url: string,
-  { version = 5, config = {}, database }: SceneOptions,
+  proxy: FaultProxy,
+  { version = 5, config = {}, database, brokerName }: SceneOptions,
 ): Record<string, unknown> {
+  const url = brokerName ? `mqtt://${brokerName}:${proxy.port}` : proxy.url();
   return {
     name: "scene",
     database: { url: database?.url ?? "sqlite:home.db" },

@@ -24,7 +24,8 @@ const nameOf = () => `sluice-${crypto.randomUUID().slice(0, 8)}`;
 export class Network implements AsyncDisposable {
   /** This side's addresses on the cable. */
   readonly near: readonly [string, string];
-  /** The other side's address on the line that never breaks. */
+  /** This side's address on the line that never breaks, and the other side's. */
+  readonly sure: string;
   readonly watch: string;
   /** Goes before the command of a program that shall run in the namespace. */
   readonly command: readonly string[];
@@ -35,6 +36,7 @@ export class Network implements AsyncDisposable {
     this.#name = name;
     this.#cable = `sl${name.slice(-6)}a`;
     this.near = [`${net}.1`, `${net}.2`];
+    this.sure = `${net}.17`;
     this.watch = `${net}.18`;
     this.command = ["ip", "netns", "exec", name];
   }
