@@ -5,6 +5,7 @@
  * A broker that is killed loses what it had accepted and not written down: such runs are judged by what it has kept.
  */
 import assert from "node:assert/strict";
+import { BareClient } from "../mqtt/bare_client.ts";
 import { testWith } from "../servers/needs.ts";
 import { publish, type QoS } from "../servers/publisher.ts";
 import { waitFor } from "../servers/wait_for.ts";
@@ -144,6 +145,14 @@ async function frozen(version: 4 | 5): Promise<void> {
   await scene.judgeWire();
 }
 
+/** What the broker says now that it has dropped. */
+async function droppedBy(url: string): Promise<number> {
+  await using watch = await BareClient.open(url, { clientId: "watch", hello: { clean: true } });
+  await watch.subscribe(["$SYS/broker/publish/messages/dropped"]);
+  const [message] = await watch.count("publish", 1);
+  return Number(message!.payload);
+}
+
 async function drop(response: Response): Promise<Response> {
   await response.body?.cancel();
   return response;
@@ -194,6 +203,8 @@ testWith(
       payload: JSON.stringify({ id: `q${n}` }),
     }));
     assert.equal((await publish(broker.url, sent)).length, 1500, "the broker accepts them all");
+    // It was all over before the next process came.
+    await waitFor(() => droppedBy(broker.url), { what: "the broker to have counted", intervalMs: 100 });
     await sluice.start();
     const { totals } = await sluice.until(
       "the loss to be seen",

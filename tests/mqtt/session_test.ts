@@ -160,7 +160,7 @@ testWith(
   "MQTT 4: a line that breaks brings no retained message again, because the broker is the same",
   async () => {
     await using broker = await startMosquitto({ config: ["sys_interval 1"] });
-    await using proxy = await startProxy({ target: broker.port, log: false });
+    await using proxy = await startProxy({ target: broker.port, log: true });
     await publish(broker.url, [{ topic: "a", payload: "1", retain: true, qos: 0 }]);
     await using opened = openTestSource(proxy.url(), { version: 4, filters: ["a"] });
     await using reader = new Reader(opened.source);
@@ -176,6 +176,14 @@ testWith(
     for (let connects = 2; connects <= 4; connects++) {
       proxy.cut();
       await waitFor(() => opened.source.stats.connects === connects, { what: "the next connection" });
+      const told = () => new TextDecoder().decode(proxy.wire("down", connects)).includes("broker/uptime");
+      await waitFor(told, { what: "the broker to tell its age" });
+      // Its age was read before the first answer, and whatever is asked for because of it is answered before the second.
+      for (const round of [1, 2]) {
+        const filter = `barrier/${connects}/${round}`;
+        opened.source.subscribe(["a", filter]);
+        await waitFor(() => opened.source.stats.subscriptions[filter] === 2, { what: "an answer" });
+      }
     }
     await publish(broker.url, [{ topic: "a", payload: "2" }]);
     await reader.until(({ payloads }) => payloads.includes("2"), "the live message");
