@@ -117,8 +117,9 @@ testWith(
     assert.equal(calm.totals.stored, calm.totals.received - calm.totals.dropped);
     await using publisher = await openPublisher(broker.url, { qos: 0 });
     const { stored } = calm.totals;
+    let ends = 0;
     await waitFor(async () => {
-      await publisher.publish("Home/a", '{"id":"end"}');
+      await publisher.publish("Home/a", `{"id":"end${ends++}"}`);
       return (await sluice.status()).totals.stored > stored;
     }, { what: "the flow to go on", intervalMs: 100 });
     await flood.judge();

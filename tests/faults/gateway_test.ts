@@ -4,6 +4,7 @@
  * The numbers are those of the fault catalogue. Kills at random moments (1) are in `e2e/outage_test.ts` and in the torture.
  */
 import assert from "node:assert/strict";
+import { BareClient } from "../mqtt/bare_client.ts";
 import { publishPacket, startFakeBroker } from "../mqtt/fake_broker.ts";
 import type { Database } from "../servers/database.ts";
 import { START, testWith } from "../servers/needs.ts";
@@ -72,6 +73,33 @@ async function killedBefore({ packet, qos, again }: Moment, version: 4 | 5): Pro
     assert.ok(all(seen(), "publish", 2).every(({ dup, topic }) => dup || topic.startsWith("$SYS/")));
   } else assert.ok(all(seen(), "pubrel", 2).length > 0, "the broker had nothing to finish");
   await scene.settle();
+}
+
+for (const version of [5, 4] as const) {
+  testWith(
+    ["mosquitto"],
+    `4: killed before PUBCOMP arrives, and then the broker sends the message again in place of PUBREL, MQTT ${version}: stored once`,
+    async () => {
+      await using scene = await Scene.start({ version });
+      const { broker, proxy, sluice } = scene;
+      proxy.onData = (_direction, chunk) => holdsA("pubcomp", chunk) ? "hold" : "pass";
+      await scene.publish(COUNT, { qos: 2 });
+      await waitFor(() => all(packets(proxy, version), "pubrel").length === COUNT, { what: "every PUBREL" });
+      await sluice.until("all of them to be stored", ({ totals }) => totals.stored === COUNT);
+      await scene.kill();
+      proxy.onData = undefined;
+      proxy.cut();
+      // mosquitto 2.0.11 forgets that it has had PUBREC where a connection breaks at once; others go on with PUBREL.
+      await BareClient.passBy(broker, { version, clientId: "sluice-scene" });
+      await sluice.start();
+      const done = () => {
+        const seen = packets(proxy, version);
+        return all(seen, "pubcomp", proxy.accepted).length === COUNT;
+      };
+      await waitFor(done, { what: "every PUBCOMP" });
+      await scene.settle();
+    },
+  );
 }
 
 Deno.test("4: a packet id that was completed is new data, also for a gateway that was killed in between", async () => {

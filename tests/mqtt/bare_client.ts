@@ -5,6 +5,7 @@
 import type { Buffer } from "node:buffer";
 import { connect as tcpConnect, type Socket } from "node:net";
 import { generate, type IConnackPacket, type IConnectPacket, type Packet, parser } from "mqtt-packet";
+import type { Mosquitto } from "../servers/mosquitto.ts";
 import { waitFor } from "../servers/wait_for.ts";
 
 export interface BareOptions {
@@ -50,6 +51,23 @@ export class BareClient implements AsyncDisposable {
       ...hello,
       ...(version === 5 ? { properties: { sessionExpiryInterval: 3600, ...hello.properties } } : {}),
     });
+  }
+
+  /**
+   * Connects and is gone before the broker has read CONNECT: its first answer is written, the second one meets a reset.
+   */
+  static async passBy(broker: Mosquitto, options: BareOptions = {}): Promise<void> {
+    const logins = () => broker.log(10_000).split(` as ${options.clientId ?? "bare"}`).length;
+    const before = logins();
+    await broker.kill("SIGSTOP");
+    const client = new BareClient(broker.url, options);
+    const { socket } = client;
+    await waitFor(() => socket.bytesWritten > 0 && socket.writableLength === 0, {
+      what: "CONNECT to be sent",
+    });
+    await client[Symbol.asyncDispose]();
+    await broker.kill("SIGCONT");
+    await waitFor(() => logins() > before, { what: "the broker to let it in" });
   }
 
   /** Connects and waits for CONNACK. */

@@ -75,27 +75,21 @@ faultOf(
 
 faultOf(
   MEASURED,
-  "a QoS 2 PUBLISH comes again after its PUBREL where connections break before all PUBRELs are written",
+  "a QoS 2 PUBLISH comes again after its PUBREL where a connection broke before all PUBRELs were written",
   async () => {
     await using broker = await startMosquitto();
-    const hello = { properties: { receiveMaximum: 1000 } };
-    await asleep(broker, 5, hello);
-    await publish(broker.url, numbered(500), { qos: 2 });
-    let released: number[] = [];
+    await asleep(broker);
+    await publish(broker.url, numbered(20), { qos: 2 });
     {
-      await using client = await BareClient.open(broker.url, { hello });
-      for (const id of ids(await client.count("publish", 500))) client.send({ cmd: "pubrec", messageId: id });
-      released = (await client.count("pubrel", 500)).map(({ messageId }) => messageId!);
+      await using client = await BareClient.open(broker.url);
+      for (const id of ids(await client.count("publish", 20))) client.send({ cmd: "pubrec", messageId: id });
+      await client.count("pubrel", 20);
     }
-    await waitFor(async () => {
-      const hasty = new BareClient(broker.url, { hello });
-      await waitFor(() => hasty.packets.length > 0, { what: "CONNACK" });
-      await hasty.cut();
-      await using client = await BareClient.open(broker.url, { hello });
-      await client.barrier();
-      const again = client.all("publish");
-      return again.length > 0 && again.every(({ dup, messageId }) => dup && released.includes(messageId!));
-    }, { what: "a PUBLISH after PUBREL" });
+    await BareClient.passBy(broker);
+    await using client = await BareClient.open(broker.url);
+    await client.barrier();
+    const again = client.all("publish");
+    assert.ok(again.length > 0 && again.every(({ dup }) => dup), "only PUBREL came");
   },
 );
 
