@@ -17,7 +17,6 @@ export interface StatusJson {
   readonly sentence: string | null;
   readonly totals: Record<string, number>;
   readonly lanes: Record<string, { pending: number; state: string; reason: string | null; lag_s: number }>;
-  readonly sentence: string | null;
   readonly broker: {
     connected: boolean;
     error: string | null;

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Flavour } from "../servers/database.ts";
-import { available, eachDatabase, START } from "../servers/needs.ts";
+import { eachDatabase, isAvailable, START } from "../servers/needs.ts";
 import { canMount, SmallDisk } from "../servers/small_disk.ts";
 import { Stage } from "./stage.ts";
 
@@ -50,7 +50,7 @@ eachDatabase((flavour) => {
     name: `39: a full disk under ${flavour} is waited out, and nothing becomes a dead letter for it${
       mayMount ? "" : " (needs root and mount)"
     }`,
-    ignore: !mayMount || !available().mosquitto || !available()[flavour],
+    ignore: !mayMount || !isAvailable("mosquitto") || !isAvailable(flavour),
     fn: () => full(flavour),
   });
 });
