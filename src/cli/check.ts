@@ -162,7 +162,7 @@ async function checkDatabase(loaded: LoadedConfig, report: Report, signal: Abort
   }
   let connection: MysqlConnection;
   try {
-    connection = await connectMysql(mysqlSettings(database), { signal });
+    connection = await connectMysql({ ...mysqlSettings(database), signal });
   } catch (error) {
     const errno = errnoOf(error);
     const fix = classify(error, "mysql") === "auth"

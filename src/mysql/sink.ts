@@ -93,7 +93,7 @@ export class MysqlSink implements Sink {
   constructor(options: MysqlSinkOptions) {
     this.#options = options;
     const { pool = {} } = options;
-    const connect = ({ signal }: { signal: AbortSignal }) => connectMysql(options, { signal });
+    const connect = ({ signal }: { signal: AbortSignal }) => connectMysql({ ...options, signal });
     const { pingTimeout, prePing, kind, ...rest } = pool;
     const common = { connect, ...rest, classify: poolClass };
     this.pool = kind === "null" ? new NullPool(common) : new Pool({
