@@ -2,7 +2,7 @@
  * What the status page and its neighbours show: plain data, made anew for each request.
  */
 import type { Totals } from "../contracts.ts";
-import type { ConnectionState, PoolStats } from "../pool/mod.ts";
+import type { PoolPicture } from "./pool_picture.ts";
 
 export interface StatusSnapshot {
   readonly name: string;
@@ -25,7 +25,7 @@ export interface StatusSnapshot {
     refused: readonly string[];
   };
   readonly database: { reachable: boolean; address: string };
-  readonly pool: (PoolStats & { connections: readonly ConnectionState[] }) | null;
+  readonly pool: PoolPicture | null;
   readonly spool: {
     bytes: number;
     entries: number;

@@ -16,7 +16,7 @@ import { findNetwork } from "./network.ts";
  * `machine`: a Debian with systemd, see `machine.ts`. `arm64`: an emulated processor, see `arm64.ts`. `network`:
  * a network of its own, see `network.ts`. `dynsec`: mosquitto's plugin whose rules can be changed while it runs.
  */
-export type Need = "mosquitto" | "dynsec" | "machine" | "arm64" | "network" | "ipv6" | Flavour;
+export type Need = "mosquitto" | "dynsec" | "machine" | "arm64" | "network" | "ipv6" | "promtool" | Flavour;
 
 export type StartDatabase = (options?: DatabaseOptions) => Promise<Database>;
 
@@ -29,6 +29,7 @@ const CHECKS: Readonly<Record<Need, () => boolean>> = {
   arm64: findArm64,
   network: findNetwork,
   ipv6: hasIPv6,
+  promtool: () => findProgram("promtool") !== undefined,
 };
 
 const known = new Map<Need, boolean>();
