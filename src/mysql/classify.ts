@@ -130,6 +130,8 @@ export function isFailover(error: unknown): boolean {
 /** What an error means to the pool. */
 export function poolClass(error: unknown): PoolErrorClass {
   if (isFailover(error)) return "failover";
+  // This host is blocked after too many connects that failed: to go on makes it no better.
+  if (errnoOf(error) === 1129) return "permanent";
   const kind = classify(error);
   return kind === "auth" ? "permanent" : kind === "busy" ? "busy" : "other";
 }

@@ -2,7 +2,7 @@
  * What mysql2 receives and keeps to itself: the server's status flags of each answer, and packets that answer nothing.
  *
  * It looks over mysql2's shoulder, at `handlePacket` of one connection, through which every packet goes. That is no
- * public interface: mysql2's exact version is pinned, and `tests/mysql/status_test.ts` holds this file to real servers.
+ * public interface: mysql2's exact version is pinned, and `tests/mysql/session_test.ts` holds this file to real servers.
  * It sends nothing, and changes one thing only: a packet that is out of order never reaches a command, where mysql2
  * writes a warning to stderr and takes the wrong answer for the right one.
  */
