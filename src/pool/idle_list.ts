@@ -58,9 +58,11 @@ export class IdleList<C extends Poolable> {
     return true;
   }
 
-  remove(slot: Slot<C>): void {
+  /** False where it is not there. */
+  remove(slot: Slot<C>): boolean {
     const at = this.#slots.indexOf(slot);
     if (at >= 0) this.#slots.splice(at, 1);
+    return at >= 0;
   }
 
   takeAll(): Slot<C>[] {
@@ -109,7 +111,7 @@ export class IdleList<C extends Poolable> {
       const reason = this.#reasonToGo(slot, now, slot.generation) ??
         (excess > 0 && now - slot.usedAtMs >= overflowLingerMs ? "overflow" : undefined);
       if (reason === undefined && (this.#checking || now - slot.answeredAtMs < keepAliveMs)) continue;
-      this.remove(slot);
+      if (!this.remove(slot)) continue;
       excess--;
       if (reason === undefined) this.#check(slot);
       else this.#actions.retire(slot, reason);

@@ -66,6 +66,7 @@ export abstract class Leasing<C extends Poolable> implements ConnectionPool<C>, 
     return action(connection);
   }
 
+  /** Of which "acquire" is still to be told, when whoever gets it has it: a listener may do anything. */
   protected lease(slot: Slot<C>, now: number): Lease<C> {
     slot.state = "leased";
     slot.fresh = false;
@@ -77,7 +78,6 @@ export abstract class Leasing<C extends Poolable> implements ConnectionPool<C>, 
     if (leakWarningMs > 0) {
       watchLeak(lease, clock, leakWarningMs, (type, acquired) => this.emit(type, slot, undefined, acquired));
     }
-    if (this.events.wanted("acquire")) this.emit("acquire", slot);
     return lease;
   }
 

@@ -35,9 +35,12 @@ export class NullPool<C extends Poolable> extends Leasing<C> {
     const timer = limitMs === Infinity ? undefined : clock.timer(limitMs, onExpired);
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#attempts.add(attempt);
+    let slot: Slot<C>;
     try {
-      return this.#opened(await attempt.made(connect), attempt, bornAtMs);
+      slot = this.#opened(await attempt.made(connect), attempt, bornAtMs);
     } catch (error) {
+      this.#attempts.delete(attempt);
+      this.freed();
       if (attempt.ended) throw error;
       this.tally.connectFailed++;
       this.events.emit({ type: "error", reason: "connect", error });
@@ -45,12 +48,14 @@ export class NullPool<C extends Poolable> extends Leasing<C> {
     } finally {
       timer?.cancel();
       signal?.removeEventListener("abort", onAbort);
-      this.#attempts.delete(attempt);
-      this.freed();
     }
+    const lease = this.lease(slot, clock.now());
+    this.emit("connect", slot);
+    this.emit("acquire", slot);
+    return lease;
   }
 
-  #opened(connection: C, attempt: Attempt<C>, bornAtMs: number): Lease<C> {
+  #opened(connection: C, attempt: Attempt<C>, bornAtMs: number): Slot<C> {
     const now = this.settings.clock.now();
     try {
       attempt.throwIfEnded();
@@ -61,8 +66,7 @@ export class NullPool<C extends Poolable> extends Leasing<C> {
       this.sockets.add(slot);
       this.tally.opened++;
       this.tally.connectMs += now - bornAtMs;
-      this.emit("connect", slot);
-      return this.lease(slot, now);
+      return slot;
     } catch (error) {
       destroyQuietly(connection);
       throw error;

@@ -74,7 +74,11 @@ export class Pool<C extends Poolable> extends Leasing<C> {
     }
     const now = this.#now();
     const slot = this.#line.length === 0 ? this.#idle.take(now, this.#generation) : undefined;
-    if (slot && !this.#wantsPing(slot, now)) return Promise.resolve(this.lease(slot, now));
+    if (slot && !this.#wantsPing(slot, now)) {
+      const lease = this.lease(slot, now);
+      if (this.events.wanted("acquire")) this.emit("acquire", slot);
+      return Promise.resolve(lease);
+    }
     const nested = this.#hasUsers && this.#inside.getStore() === true;
     const waiter = new Waiter<Lease<C>>(this.#tickets++, now, now + limitMs, signal, nested);
     if (signal) waiter.watch(signal, (reason) => this.#aborted(waiter, reason));
@@ -121,6 +125,7 @@ export class Pool<C extends Poolable> extends Leasing<C> {
   #serve(waiter: Waiter<Lease<C>>, slot: Slot<C>, now: number): void {
     this.tally.waitedMs += now - waiter.sinceMs;
     waiter.resolve(this.lease(slot, now));
+    if (this.events.wanted("acquire")) this.emit("acquire", slot);
   }
 
   /** Pings for a waiter. A dead one is destroyed, and the waiter goes back to its place in the line. */
@@ -158,6 +163,8 @@ export class Pool<C extends Poolable> extends Leasing<C> {
       return this.#serve(waiter, slot, now);
     }
     if (late) return waiter.reject(this.#timedOut(waiter, "ping"));
+    // A listener may have ended it just now.
+    if (waiter.settled) return;
     // Its place is before all that wait. What came to lie there meanwhile is younger than what it was promised.
     const next = this.#idle.take(now, this.#generation);
     if (!next) this.#queue(waiter);
@@ -200,7 +207,8 @@ export class Pool<C extends Poolable> extends Leasing<C> {
     this.emit("connect", slot);
     if (reason !== undefined) this.events.emit({ type: "warning", reason });
     // Recycled at age 0 means after one use, not before it.
-    if (generation < this.#generation) void this.sockets.retire(slot, "invalidated");
+    if (this.closed) void this.sockets.retire(slot, "shutdown");
+    else if (generation < this.#generation) void this.sockets.retire(slot, "invalidated");
     else if (this.sockets.has(slot)) this.#hand(slot, now);
   }
 
