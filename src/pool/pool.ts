@@ -186,6 +186,7 @@ export class Pool<C extends Poolable> extends Leasing<C> {
     const room = this.settings.limit - open - closing;
     if (length === 0 || room <= 0 || room <= this.#connector.connecting || this.closed) return;
     const { lastError } = this.#connector;
+    // A wrong password does not become right by trying: none of those who wait has anything to wait for.
     if (open === 0 && lastError?.kind === "permanent" && this.#connector.waiting) {
       return this.#refuse(length, lastError.error);
     }
@@ -216,11 +217,8 @@ export class Pool<C extends Poolable> extends Leasing<C> {
     if (!this.closed) {
       this.tally.connectFailed++;
       this.events.emit({ type: "error", reason: "connect", error });
-      const alone = this.sockets.open === 0;
       // A full server is no reason to give up while there are leases out: they come back.
-      if (kind !== "busy" || alone) {
-        this.#refuse(kind === "permanent" && alone ? this.#line.length : 1, error);
-      }
+      if (kind !== "busy" || this.sockets.open === 0) this.#refuse(1, error);
     }
     this.freed();
   }

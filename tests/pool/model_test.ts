@@ -137,6 +137,7 @@ class World {
     else if (what < 59 && lease) lease.invalidate(undefined, { soft: true });
     else if (what < 60 && lease) this.end(lease, () => lease.detach().destroy());
     else if (what < 63 && lease) this.leases.get(lease)!.inTransaction = true;
+    else if (what < 65) this.stray();
     else if (what < 68) this.pick(this.asked.filter((it) => it.outcome === "waiting"))?.stop.abort();
     else if (what < 71) this.pick(driver.made.filter((it) => it.open))?.die();
     else if (what < 75) this.mood();
@@ -155,6 +156,13 @@ class World {
       await this.quiet();
       this.check();
     }
+  }
+
+  /** What is over is used once more, which must touch nobody. */
+  stray(): void {
+    const lease = this.pick(this.stale);
+    if (this.maybe(0.5)) void lease?.release();
+    else lease?.invalidate(new Error("late"), { soft: this.maybe(0.5) });
   }
 
   /** Lets happen what follows, and what follows from that: listeners that meddle keep things going for a while. */
@@ -195,6 +203,8 @@ class World {
     assert.equal(asked, waiting.length, "the pool and the model disagree about who waits");
     const alive = [...this.leases.values()].filter((it) => it.open).length;
     assert.ok(stats.leased >= alive, "a leased connection is not counted");
+    const { acquired, released } = stats.totals;
+    assert.equal(acquired - released, this.leases.size, "the pool and the model disagree about what is out");
     const pinged = pool.connections.filter((it) => it.state === "leased").length - alive;
     assert.ok(pinged >= 0);
     if (stats.waiting > pinged) assert.equal(stats.idle, 0, "somebody waits while something is free");
