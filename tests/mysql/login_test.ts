@@ -85,7 +85,9 @@ eachDatabase((flavour, start) => {
       });
     },
   );
+});
 
+eachDatabase((flavour, start) => {
   testWith([flavour], `${flavour} without TLS: every way in, and every way to be refused`, async (t) => {
     await using database = await start();
     await t.step("over the network and the unix socket, with a password as text or asked for", async () => {

@@ -3,95 +3,24 @@
  * each connection has sent. The numbers are those of the list of what an ideal pool does.
  */
 import assert from "node:assert/strict";
-import { poolClass } from "../../src/mysql/classify.ts";
-import { CommandTimeoutError, connectMysql, type MysqlConnection } from "../../src/mysql/connect.ts";
+import { CommandTimeoutError, connectMysql } from "../../src/mysql/connect.ts";
 import {
   ConnectError,
   ConnectionLostError,
   Pool,
   PoolClosedError,
-  type PoolOptions,
   PoolTimeoutError,
 } from "../../src/pool/mod.ts";
 import { type Answer, FakeMysql, type Received, startFakeMysql, usualAnswer } from "../servers/fake_mysql.ts";
 import { waitFor } from "../servers/wait_for.ts";
-
-interface Wire extends AsyncDisposable {
-  readonly server: FakeMysql;
-  readonly pool: Pool<MysqlConnection>;
-  /** Waits until the server counts the sockets that the pool counts. */
-  counted(): Promise<void>;
-}
-
-async function open(
-  options: Partial<PoolOptions<MysqlConnection>> & { commandTimeoutMs?: number } = {},
-): Promise<Wire> {
-  const { commandTimeoutMs, ...rest } = options;
-  const server = await startFakeMysql();
-  const pool = new Pool<MysqlConnection>({
-    connect: ({ signal }) =>
-      connectMysql({
-        host: "127.0.0.1",
-        port: server.port,
-        user: "sluice",
-        database: "home",
-        password: "secret",
-        commandTimeoutMs,
-        signal,
-      }),
-    classify: poolClass,
-    ...rest,
-  });
-  const counted = async () => {
-    const both = () => {
-      const { idle, leased, connecting, closing } = pool.stats;
-      return [server.sockets, idle + leased + connecting + closing];
-    };
-    await waitFor(() => both()[0] === both()[1], { what: `the server and the pool to agree: ${both()}` });
-  };
-  return {
-    server,
-    pool,
-    counted,
-    async [Symbol.asyncDispose]() {
-      await pool.close({ drain: 0 });
-      await counted();
-      assert.equal(server.sockets, 0, "the pool left a socket");
-      await server[Symbol.asyncDispose]();
-    },
-  };
-}
-
-/** Takes `n` connections at once and gives them back. */
-async function fill(pool: Pool<MysqlConnection>, n: number): Promise<void> {
-  const leases = await Promise.all(Array.from({ length: n }, () => pool.acquire()));
-  for (const lease of leases) await lease.release();
-}
-
-async function failure<T>(promise: Promise<unknown>): Promise<T> {
-  try {
-    await promise;
-  } catch (error) {
-    return error as T;
-  }
-  throw new Error("it did not fail");
-}
-
-/** Answers what `asked` picks, and all else as usual. */
-function answering(
-  server: FakeMysql,
-  asked: (it: Received) => boolean,
-  answer: () => Answer | Promise<Answer>,
-): void {
-  server.onCommand = (received) => asked(received) ? answer() : usualAnswer(received);
-}
+import { answering, failure, fill, openWire } from "./wire.ts";
 
 const isPing = ({ command }: Received) => command === "PING";
 const commandsOf = (server: FakeMysql) => server.connections.map(({ commands }) => commands.length);
 
 for (const way of ["FIN", "RST", "4031"] as const) {
   Deno.test(`4: ${way} on an idle connection is noticed at once, and nothing is sent for that`, async () => {
-    await using wire = await open({ size: 3 });
+    await using wire = await openWire({ size: 3 });
     const { server, pool } = wire;
     await fill(pool, 3);
     const before = commandsOf(server);
@@ -110,7 +39,7 @@ for (const way of ["FIN", "RST", "4031"] as const) {
 }
 
 Deno.test("2: behind a black hole the ping's limit is all that is lost, and a late answer is nobody's", async () => {
-  await using wire = await open({ size: 2, prePing: { timeout: 0.1 }, timeout: 20 });
+  await using wire = await openWire({ size: 2, prePing: { timeout: 0.1 }, timeout: 20 });
   const { server, pool } = wire;
   await fill(pool, 2);
   const late = Promise.withResolvers<Answer>();
@@ -126,7 +55,7 @@ Deno.test("2: behind a black hole the ping's limit is all that is lost, and a la
 });
 
 Deno.test("3: answers out of order end a connection, at a ping as at a statement", async () => {
-  await using wire = await open({ size: 1, maxOverflow: 0 });
+  await using wire = await openWire({ size: 1, maxOverflow: 0 });
   const { server, pool } = wire;
   await fill(pool, 1);
   // The ping of the pool is answered with another's rows; then a statement with what nobody asked for.
@@ -150,7 +79,7 @@ Deno.test("3: answers out of order end a connection, at a ping as at a statement
 Deno.test("8, 26: an abort in the line, while connecting and while pinging leaves no socket behind", async (t) => {
   const reason = new Error("enough");
   await t.step("in the line", async () => {
-    await using wire = await open({ size: 1, maxOverflow: 0 });
+    await using wire = await openWire({ size: 1, maxOverflow: 0 });
     const lease = await wire.pool.acquire();
     const stop = new AbortController();
     const end = failure(wire.pool.acquire({ signal: stop.signal }));
@@ -161,7 +90,7 @@ Deno.test("8, 26: an abort in the line, while connecting and while pinging leave
     await wire.counted();
   });
   await t.step("while connecting: the attempt goes on, and what it brings is kept", async () => {
-    await using wire = await open({ size: 1, maxOverflow: 0 });
+    await using wire = await openWire({ size: 1, maxOverflow: 0 });
     const greet = Promise.withResolvers<Answer>();
     wire.server.onConnect = () => greet.promise;
     const stop = new AbortController();
@@ -175,7 +104,7 @@ Deno.test("8, 26: an abort in the line, while connecting and while pinging leave
     await wire.counted();
   });
   await t.step("while pinging: the socket goes, since its answer may still come", async () => {
-    await using wire = await open({ size: 1, maxOverflow: 0, prePing: { timeout: 20 } });
+    await using wire = await openWire({ size: 1, maxOverflow: 0, prePing: { timeout: 20 } });
     await fill(wire.pool, 1);
     answering(wire.server, isPing, () => "hang");
     const stop = new AbortController();
@@ -190,7 +119,7 @@ Deno.test("8, 26: an abort in the line, while connecting and while pinging leave
 });
 
 Deno.test("1: a greeting that hangs takes no longer than the acquire may, and the socket no longer than the connect", async () => {
-  await using wire = await open({ timeout: 0.1, connectTimeout: 0.3 });
+  await using wire = await openWire({ timeout: 0.1, connectTimeout: 0.3 });
   wire.server.onConnect = () => "hang";
   const error = await failure<PoolTimeoutError>(wire.pool.acquire());
   assert.ok(error instanceof PoolTimeoutError);
@@ -204,7 +133,7 @@ Deno.test("1: a greeting that hangs takes no longer than the acquire may, and th
 
 Deno.test("7, 20: a wrong password, no database and a blocked host fail all at once, and are not tried in a loop", async () => {
   for (const [errno, atTheDoor] of [[1045, false], [1049, false], [1129, true]] as const) {
-    await using wire = await open({ size: 20, timeout: 20 });
+    await using wire = await openWire({ size: 20, timeout: 20 });
     const { server, pool } = wire;
     const refusal = { errno, message: "no", sqlState: "HY000" };
     if (atTheDoor) server.onConnect = () => refusal;
@@ -220,7 +149,7 @@ Deno.test("7, 20: a wrong password, no database and a blocked host fail all at o
 });
 
 Deno.test("20: a server that is full lets those wait who may yet be served by a lease that comes back", async () => {
-  await using wire = await open({ size: 5, timeout: 20 });
+  await using wire = await openWire({ size: 5, timeout: 20 });
   const { server, pool } = wire;
   const lease = await pool.acquire();
   server.onConnect = () => ({ errno: 1040, message: "Too many connections", sqlState: "08004" });
@@ -234,7 +163,7 @@ Deno.test("20: a server that is full lets those wait who may yet be served by a 
 });
 
 Deno.test("19: a statement that got no answer in time is not repeated, and its connection is used no more", async () => {
-  await using wire = await open({ size: 1, maxOverflow: 0, commandTimeoutMs: 100 });
+  await using wire = await openWire({ size: 1, maxOverflow: 0, commandTimeoutMs: 100 });
   const { server, pool } = wire;
   const late = Promise.withResolvers<Answer>();
   answering(server, ({ sql }) => sql === "INSERT", () => late.promise);
@@ -250,7 +179,7 @@ Deno.test("19: a statement that got no answer in time is not repeated, and its c
 });
 
 Deno.test("19: what was not sent says so, also for a connection that died in somebody's hands", async () => {
-  await using wire = await open({ size: 1, maxOverflow: 0 });
+  await using wire = await openWire({ size: 1, maxOverflow: 0 });
   const { server, pool } = wire;
   const lease = await pool.acquire();
   server.connections[0]!.timeOut();
@@ -263,7 +192,7 @@ Deno.test("19: what was not sent says so, also for a connection that died in som
 });
 
 Deno.test("11, 19: a connection lost under a statement goes to nobody, though it is given back before anyone looks", async () => {
-  await using wire = await open({ size: 1, maxOverflow: 0, prePing: false });
+  await using wire = await openWire({ size: 1, maxOverflow: 0, prePing: false });
   const { server, pool } = wire;
   answering(server, ({ sql }) => sql === "T", () => "reset");
   const first = failure(pool.use((connection) => connection.query("T")));
@@ -274,7 +203,7 @@ Deno.test("11, 19: a connection lost under a statement goes to nobody, though it
 });
 
 Deno.test("17: a transaction that any statement opened is rolled back on return; without one nothing is sent", async () => {
-  await using wire = await open({ size: 1, maxOverflow: 0, prePing: false });
+  await using wire = await openWire({ size: 1, maxOverflow: 0, prePing: false });
   const { server, pool } = wire;
   const opening = ["SET autocommit = 0", "SELECT 1 FOR UPDATE", "CALL begins()"];
   server.onCommand = (received) => {
@@ -292,7 +221,7 @@ Deno.test("17: a transaction that any statement opened is rolled back on return;
 });
 
 Deno.test("17: resetOnReturn full resets the connection and sets the session up again", async () => {
-  await using wire = await open({ size: 1, maxOverflow: 0, prePing: false, resetOnReturn: "full" });
+  await using wire = await openWire({ size: 1, maxOverflow: 0, prePing: false, resetOnReturn: "full" });
   const { server, pool } = wire;
   await pool.use((connection) => connection.query("SET @mine = 1"));
   const { commands, statements } = server.connections[0]!;
@@ -309,7 +238,7 @@ Deno.test("17: resetOnReturn full resets the connection and sets the session up 
 });
 
 Deno.test("17: a connection with a statement under way is destroyed on return", async () => {
-  await using wire = await open({ size: 1, maxOverflow: 0 });
+  await using wire = await openWire({ size: 1, maxOverflow: 0 });
   const { server, pool } = wire;
   answering(server, ({ sql }) => sql === "SLOW", () => "hang");
   const lease = await pool.acquire();
@@ -321,7 +250,7 @@ Deno.test("17: a connection with a statement under way is destroyed on return", 
 });
 
 Deno.test("20: a server that turns read-only takes all its connections with it", async () => {
-  await using wire = await open({ size: 3 });
+  await using wire = await openWire({ size: 3 });
   const { server, pool } = wire;
   await fill(pool, 3);
   const message =
@@ -335,7 +264,7 @@ Deno.test("20: a server that turns read-only takes all its connections with it",
 });
 
 Deno.test("21: close says goodbye to what is idle, ends a log-in that hangs, destroys what is still out", async () => {
-  await using wire = await open({ size: 3, maxOverflow: 0 });
+  await using wire = await openWire({ size: 3, maxOverflow: 0 });
   const { server, pool } = wire;
   const [out, idle] = [await pool.acquire(), await pool.acquire()];
   answering(server, ({ sql }) => sql === "SLOW", () => "hang");
@@ -385,7 +314,7 @@ Deno.test("22: after a soft invalidation each next use connects anew, with the p
 });
 
 Deno.test("8: in every pause of a busy time with faults the server counts the pool's sockets, which are never more than the limit", async () => {
-  await using wire = await open({
+  await using wire = await openWire({
     size: 3,
     maxOverflow: 2,
     timeout: 0.5,
@@ -426,7 +355,7 @@ Deno.test("8: in every pause of a busy time with faults the server counts the po
 });
 
 Deno.test("5: nothing but statements is sent while connections are used one after another", async () => {
-  await using wire = await open({ size: 1, maxOverflow: 0, prePing: { idleOver: 60 } });
+  await using wire = await openWire({ size: 1, maxOverflow: 0, prePing: { idleOver: 60 } });
   const { server, pool } = wire;
   await fill(pool, 1);
   const before = server.connections[0]!.commands.length;

@@ -88,7 +88,9 @@ eachDatabase((flavour, start) => {
       });
     },
   );
+});
 
+eachDatabase((flavour, start) => {
   testWith(
     [flavour],
     `17: after a full reset on ${flavour} nothing of the last user is left, and the session is ours again`,
@@ -120,7 +122,9 @@ eachDatabase((flavour, start) => {
       assert.equal(pool.stats.totals.opened, 1);
     },
   );
+});
 
+eachDatabase((flavour, start) => {
   testWith(
     [flavour],
     `texts of four-byte characters come back from ${flavour} as they went, and statements come one by one`,
