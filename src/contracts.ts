@@ -185,6 +185,10 @@ export interface WriteRequest {
   readonly highest: number;
   /** Take a missing or too low ledger row as it stands, whatever `after` is: what it lacks cannot be given back. @default false */
   readonly adopt?: boolean;
+  /** The row that was committed last before these, where it is known: without a ledger row it tells whether rows are missing, too. */
+  readonly previous?: Row;
+  /** Rows of this lane that come later, not to be written: where nothing is taken, one that would be shows that it is not the table's fault. */
+  readonly witnesses?: readonly Row[];
   /** May be empty: then only the ledger moves. Rows of one sequence stand together, in order of sequence. */
   readonly rows: readonly Row[];
   /** Called, and awaited, with the rows that the database refuses, before the transaction that leaves them out commits. */

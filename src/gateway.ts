@@ -9,6 +9,7 @@ import { type Clock, sleep, systemClock } from "./clock.ts";
 import type { Router, Sink, Source, Spool } from "./contracts.ts";
 import { SluiceError } from "./errors.ts";
 import type { Faults } from "./faults.ts";
+import type { Arrival } from "./message.ts";
 import { Availability } from "./gateway/availability.ts";
 import { Lane } from "./gateway/lane.ts";
 import { Recent } from "./gateway/recent.ts";
@@ -39,6 +40,8 @@ export class Gateway {
   readonly #stopMs: number;
   readonly #upkeep: Upkeep;
   readonly #lanes = new Map<string, Lane>();
+  /** Lanes whose table takes nothing. */
+  readonly #doubting = new Set<Lane>();
   readonly #failed = Promise.withResolvers<never>();
   #parts: GatewayParts;
   #tasks: Promise<void>[] = [];
@@ -101,6 +104,7 @@ export class Gateway {
       faults: this.#faults,
       availability: this.availability,
       clock: this.#clock,
+      doubting: this.#doubting,
       onDone: (batch, dead) => this.recent.add(batch, dead),
     });
     this.#lanes.set(name, lane);
@@ -116,6 +120,7 @@ export class Gateway {
     this.#stop = new AbortController();
     this.#cut = new AbortController();
     this.#lanes.clear();
+    this.#doubting.clear();
     this.#tasks = [];
     this.#begin(this.#intake(this.#stop.signal));
     this.#begin(this.#watchDatabase(this.#stop.signal));
@@ -131,6 +136,17 @@ export class Gateway {
     for await (const arrivals of source.arrivals(signal)) {
       await spool.append(arrivals, address, signal);
       source.acknowledge(arrivals);
+      if (this.#doubting.size > 0) this.#offer(arrivals, router);
+    }
+  }
+
+  /** Shows what has come to the lanes that do not know whose fault it is that their table takes nothing. */
+  #offer(arrivals: readonly Arrival[], router: Router): void {
+    for (const arrival of arrivals) {
+      if (arrival.kind !== "publish") continue;
+      for (const { lane, route } of router.address(arrival.topic)) {
+        this.#lanes.get(lane)?.offer(arrival, route);
+      }
     }
   }
 

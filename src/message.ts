@@ -12,6 +12,7 @@ export interface Message {
   readonly topic: string;
   readonly payload: Uint8Array;
   readonly qos: QoS;
+  /** It had been kept by the broker and came with the subscription: it may be old. */
   readonly retain: boolean;
   /** When the gateway read it from the socket: milliseconds since 1970 UTC, wall clock. */
   readonly receivedAtMs: number;

@@ -16,6 +16,7 @@ import { type MysqlSink, type MysqlSinkOptions, openMysqlSink } from "../mysql/s
 import { createRouter } from "../route/mod.ts";
 import { openSqliteSink } from "../sqlite/sink.ts";
 import { openSpool, type SqliteSpool } from "../spool/spool.ts";
+import { SessionFile } from "./session_file.ts";
 
 export async function openSpoolOf(
   config: Config,
@@ -73,15 +74,18 @@ export async function openSourceOf(
   faults: Faults,
 ): Promise<MqttSource> {
   const { broker, spool } = config;
-  const file = `${spool.path}.subscriptions`;
+  const session = new SessionFile(`${spool.path}.session`, broker.clientId);
+  const note = await session.read();
   return openSource({
     ...brokerOptions(config),
     clientId: broker.clientId,
     sessionExpirySec: Math.floor(broker.sessionExpiry / 1_000),
     lingerMs: spool.linger,
     filters,
-    previousFilters: await readLines(file),
-    onSubscribed: (granted) => void Deno.writeTextFile(file, granted.join("\n")).catch(() => {}),
+    previousFilters: note.filters,
+    onSubscribed: (filters) => session.write({ filters }),
+    previousDropped: note.dropped,
+    onDropped: (dropped) => session.write({ dropped }),
     onEvent: (event) => report(event, faults),
   });
 }
@@ -111,11 +115,6 @@ function pems(files: { ca?: string; cert?: string; key?: string }) {
   return { ca: read(files.ca), cert: read(files.cert), key: read(files.key) };
 }
 
-async function readLines(file: string): Promise<string[]> {
-  const text = await Deno.readTextFile(file).catch(() => "");
-  return text.split("\n").filter((line) => line !== "");
-}
-
 function report(event: SourceEvent, faults: Faults): void {
   switch (event.kind) {
     case "connected":
@@ -127,9 +126,18 @@ function report(event: SourceEvent, faults: Faults): void {
       return faults.note(
         "the broker did not keep the session: messages that it held for this gateway are lost",
       );
+    case "sessionExpires":
+      return faults.note(
+        event.grantedSec === 0
+          ? "the broker keeps no session for this gateway: messages that come while it is away are lost " +
+            `(broker.sessionExpiry asks for ${event.askedSec} s)`
+          : `the broker keeps messages for an absent gateway for ${event.grantedSec} s only, ` +
+            `although broker.sessionExpiry asks for ${event.askedSec} s`,
+      );
     case "brokerDropped":
       return faults.note(
-        `the broker has dropped ${event.more} messages, perhaps of this gateway: raise max_queued_messages`,
+        `the broker has dropped ${event.more} messages, perhaps of this gateway: raise what it keeps for an ` +
+          "absent client (mosquitto: max_queued_messages)",
       );
     case "subscriptions": {
       const wrong = [

@@ -65,6 +65,10 @@ export class Service implements AsyncDisposable {
         listen: listenOf(config.status.listen),
         token: await config.status.token?.read(),
         snapshot: () => this.snapshot(),
+        onFault: (reason) => {
+          if (reason === null) faults.end("status page");
+          else faults.begin("status page", `nobody can reach the status page: ${reason}`);
+        },
       });
     }
   }

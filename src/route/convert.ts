@@ -6,6 +6,7 @@
  */
 import type { ColumnType } from "../column_type.ts";
 import type { SqlValue } from "../message.ts";
+import { wasNumber } from "../decode/json.ts";
 import { parseNumber } from "../decode/number.ts";
 import { fitDecimal } from "./decimal.ts";
 import { plainTime } from "./time.ts";
@@ -60,7 +61,7 @@ export function convert(value: unknown, type: ColumnType): SqlValue {
         : new TextEncoder().encode(jsonText(value));
     case "json":
       return typeof value === "string"
-        ? JSON.stringify(wellFormed(value))
+        ? jsonString(value)
         : value instanceof Uint8Array
         ? refuse(value, "JSON")
         : jsonText(value);
@@ -171,11 +172,24 @@ function wellFormed(text: string): string {
   return text;
 }
 
+/** A text as JSON. One that may as well be a number of more digits than a double has is neither for sure. */
+function jsonString(text: string): string {
+  const isTooLarge = JSON_NUMBER.test(text) && !Number.isFinite(Number(text));
+  if (isTooLarge || typeof parseNumber(text) === "string") {
+    throw new UnfitError(`${shown(text)} may be a text or a number, which JSON tells apart`);
+  }
+  return JSON.stringify(wellFormed(text));
+}
+
+const JSON_NUMBER = /^-?\d+(\.\d+)?([eE][-+]?\d+)?$/;
+
 export function jsonText(value: unknown): string {
-  return JSON.stringify(
-    value,
-    (_key, inner) => typeof inner === "bigint" ? JSON.rawJSON(String(inner)) : inner,
-  );
+  return JSON.stringify(value, asWritten);
+}
+
+function asWritten(this: object, key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return JSON.rawJSON(String(value));
+  return typeof value === "string" && wasNumber(this, key, value) ? JSON.rawJSON(value) : value;
 }
 
 declare global {

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import type { RowColumn, SqlValue } from "../../src/message.ts";
 import { connectMysql, type MysqlConnection } from "../../src/mysql/connect.ts";
 import { misfitOf } from "../../src/mysql/fit.ts";
-import { insertRows } from "../../src/mysql/insert.ts";
+import { insertStatement } from "../../src/mysql/insert.ts";
 import { inspectTable, type TableColumn } from "../../src/mysql/inspect.ts";
 import { eachDatabase, testWith } from "../servers/needs.ts";
 
@@ -100,12 +100,10 @@ async function stored(
   const read = there.type === "bit" ? "c + 0" : "c";
   const shape = { table, columns: [column], key: [], onDuplicateKey: "error" as const };
   const results: boolean[] = [];
-  for (const [i, value] of values.entries()) {
-    // MySQL's prepared statements remember of which kind a parameter was.
-    if (i === 0 || typeof value !== typeof values[i - 1]) await connection.reset();
+  for (const value of values) {
     await connection.query(`DELETE FROM ${table}`);
     try {
-      await insertRows(connection, [{ sequence: 1, shape, values: [value] }]);
+      await insertStatement(connection, [{ sequence: 1, shape, values: [value] }]);
       const [row] = await connection.query(`SELECT ${read} AS c FROM ${table}`);
       results.push(isSame(value, row.c));
     } catch (error) {

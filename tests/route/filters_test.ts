@@ -68,7 +68,9 @@ Deno.test("a filter that another one covers is left out, two that cross are join
 
 Deno.test("each group of shared subscriptions has filters of its own", () => {
   assert.deepEqual(
-    new Set(disjointFilters(["$share/g/a/+", "$share/g/+/b", "$share/g/$SYS/x", "$share/h/a/b", "c/#", "c/d"])),
+    new Set(
+      disjointFilters(["$share/g/a/+", "$share/g/+/b", "$share/g/$SYS/x", "$share/h/a/b", "c/#", "c/d"]),
+    ),
     new Set(["$share/g/+/+", "$share/g/$SYS/x", "$share/h/a/b", "c/#"]),
   );
 });

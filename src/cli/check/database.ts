@@ -20,7 +20,7 @@ export async function checkDatabase(report: FileReport, signal: AbortSignal): Pr
   }
   let connection: MysqlConnection;
   try {
-    connection = await connectMysql(mysqlSettings(database), { signal });
+    connection = await connectMysql({ ...mysqlSettings(database), signal });
   } catch (error) {
     signal.throwIfAborted();
     notLetIn(report, error);
