@@ -71,7 +71,7 @@ export interface Spool extends AsyncDisposable {
   batches(lane: string, signal: AbortSignal): AsyncIterable<Batch>;
   /** Forgets the batch (its entries stay on disk for a grace period) and counts its outcome. May become durable a second later: the ledger makes the repetition harmless. */
   settle(batch: Batch, outcome: Outcome): Promise<void>;
-  /** Keeps dead letters, fsynced when it resolves. Idempotent by (lane, sequence). Called before the transaction that skips their rows commits. */
+  /** Keeps dead letters, fsynced when it resolves. Idempotent by (lane, sequence). Called before the transaction that skips their rows commits. Throws `StallError` where there is no room for them. */
   park(letters: readonly DeadLetter[]): Promise<void>;
   /** The sequence after which everything of the lane is still on disk, settled or not: how far back `rewind` can go. */
   keptAfter(lane: string): Promise<number>;
@@ -81,8 +81,12 @@ export interface Spool extends AsyncDisposable {
    * grace period has passed for some.
    */
   rewind(lane: string, upto: number): Promise<number>;
-  /** The database is ahead of this log (an old copy was put back): settles everything up to `upto` in all lanes as stored and goes on under a new identity. The caller never gives more than `highestAtOpen`. */
-  renew(upto: number): Promise<string>;
+  /**
+   * The database is ahead of this log (an old copy was put back): settles everything up to `upto` in all lanes as
+   * stored and goes on under a new identity, which it returns. The caller never gives more than `highestAtOpen`, and
+   * says `from` which identity; where that is not the current one any more nothing is done.
+   */
+  renew(upto: number, from: string): Promise<string>;
   /** What the filters remembered at the last settle. */
   memory(): Promise<ReadonlyMap<string, string>>;
   /** A sign of life: resolves when the log answers. */
@@ -93,6 +97,8 @@ export interface Spool extends AsyncDisposable {
 /** A picture of the spool, at most a second old. */
 export interface SpoolStats {
   readonly bytes: number;
+  /** The log beside the file: SQLite writes it back into the file when nobody reads it. */
+  readonly logBytes: number;
   readonly bytesMax: number;
   /** Waiting deliveries over all lanes. */
   readonly entries: number;

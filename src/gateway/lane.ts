@@ -90,7 +90,10 @@ export class Lane {
 
   /** Tries until the batch is committed. Null: the lane stands elsewhere now, and the batch must be read anew. */
   async #write(attempt: Attempt, signal: AbortSignal, cut: AbortSignal): Promise<Written | null> {
+    const { spool } = this.#parts;
     while (true) {
+      // Another lane has found the database ahead: what is in this batch may count as stored now.
+      if (attempt.batch.spool !== spool.identity) return null;
       try {
         const written = await this.#try(attempt, cut);
         this.#succeeded(attempt.batch);
@@ -99,7 +102,7 @@ export class Lane {
         if (signal.aborted) throw signal.reason;
         if (error instanceof GiveUpError) throw error;
         if (error instanceof LedgerError) {
-          if (await this.#reconcile(error)) return null;
+          if (await this.#reconcile(error, attempt.batch)) return null;
         } else {
           await this.#hold(error, signal);
         }
@@ -112,12 +115,12 @@ export class Lane {
     const highest = Math.max(this.#highest, batch.after);
     this.#highest = Math.max(highest, batch.last);
     return sink.write({
-      spool: spool.identity,
+      spool: batch.spool,
       lane: this.name,
       after: batch.after,
       last: batch.last,
       highest,
-      adopt: this.#adopt || spool.identity !== this.#identity,
+      adopt: this.#adopt || batch.spool !== this.#identity,
       rows: refused.size === 0 ? rows : rows.filter((row) => !refused.has(row.sequence)),
       park: async (refusals) => {
         const letters = refusals.map(({ sequence, reason, errno }): DeadLetter => {
@@ -132,8 +135,9 @@ export class Lane {
 
   #succeeded(batch: Batch): void {
     const { availability, faults, spool } = this.#parts;
-    this.#highest = batch.last;
-    this.#identity = spool.identity;
+    // A second gateway with a copy of this spool writes the same messages as far as they were there when it was opened.
+    this.#highest = Math.max(batch.last, spool.highestAtOpen);
+    this.#identity = batch.spool;
     this.#adopt = false;
     availability.succeeded(() => `${spool.stats.entries} messages waited`);
     if (this.#state === "ok") return;
@@ -161,11 +165,12 @@ export class Lane {
   }
 
   /** The ledger does not stand where the spool thinks. True: the lane's position has changed; false: try again. */
-  async #reconcile(error: LedgerError): Promise<boolean> {
+  async #reconcile(error: LedgerError, batch: Batch): Promise<boolean> {
     const { spool, faults } = this.#parts;
+    if (batch.spool !== spool.identity) return true;
     if (error.kind === "ahead") {
-      const old = spool.identity;
-      await spool.renew(Math.min(error.upto, spool.highestAtOpen));
+      const old = batch.spool;
+      await spool.renew(Math.min(error.upto, spool.highestAtOpen), old);
       faults.note(
         `the database holds messages of ${this.name} up to number ${error.upto}, more than this spool ever gave out: ` +
           `an old copy of it was put back, or a copy is in use elsewhere. It goes on as a new spool ` +

@@ -4,7 +4,7 @@
  */
 import { GiveUpError } from "../errors.ts";
 import { noCounts } from "./stored.ts";
-import { type Picture, type Reply, type Request, startWorker } from "./worker.ts";
+import { type LanePicture, type Picture, type Reply, type Request, startWorker } from "./worker.ts";
 
 export class SpoolRpc {
   readonly #worker = startWorker();
@@ -16,11 +16,19 @@ export class SpoolRpc {
     totals: noCounts(),
     lanes: [],
     bytes: 0,
+    logBytes: 0,
     deadLetters: 0,
     lettersDropped: 0,
     lettersFull: false,
     bytesWritten: 0,
+    rollbacks: 0,
   };
+  /** All lanes, as of the last answer. */
+  readonly lanes = new Map<string, LanePicture>();
+  /** How many of them have something that waits. */
+  waitingLanes = 0;
+  /** Told when what was settled and not yet durable was taken back. */
+  onRollback: () => void = () => {};
 
   constructor() {
     this.#failed.promise.catch(() => {});
@@ -28,7 +36,7 @@ export class SpoolRpc {
       const call = this.#waiting.get(data.id)!;
       this.#waiting.delete(data.id);
       if (data.ok) {
-        this.picture = data.picture;
+        this.#show(data.picture);
         call.resolve(data.value);
       } else {call.reject(
           new GiveUpError(`the spool cannot keep its promise: ${data.error}`, {
@@ -43,6 +51,17 @@ export class SpoolRpc {
       for (const call of this.#waiting.values()) call.reject(error);
       this.#waiting.clear();
     };
+  }
+
+  #show(picture: Picture): void {
+    const { rollbacks } = this.picture;
+    this.picture = picture;
+    for (const lane of picture.lanes) {
+      const before = this.lanes.get(lane.name)?.pending ?? 0;
+      this.waitingLanes += Math.sign(lane.pending) - Math.sign(before);
+      this.lanes.set(lane.name, lane);
+    }
+    if (picture.rollbacks !== rollbacks) this.onRollback();
   }
 
   /** Rejects when the thread ends by itself. */

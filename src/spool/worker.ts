@@ -20,6 +20,13 @@ export interface Opened {
   readonly notes: readonly string[];
 }
 
+/** A batch as `settle` knows it again: `identity` is the spool's when it was read. */
+export interface BatchKey {
+  readonly lane: string;
+  readonly last: number;
+  readonly identity: string;
+}
+
 /** What the main side may ask; answers come in the order of the questions. */
 export type Request =
   | { op: "open"; path: string; graceMs: number; bytesMax: number; dropOldest: boolean }
@@ -27,8 +34,7 @@ export type Request =
   | { op: "read"; lane: string; countMax: number; bytesMax: number }
   | {
     op: "settle";
-    lane: string;
-    last: number;
+    batch: BatchKey;
     outcome: { stored: number; filtered: number; rows: number };
     dead: readonly StoredLetter[];
     memory: readonly (readonly [string, string | null])[];
@@ -36,7 +42,7 @@ export type Request =
   | { op: "park"; letters: readonly StoredLetter[] }
   | { op: "rewind"; lane: string; upto: number }
   | { op: "keptAfter"; lane: string }
-  | { op: "renew"; upto: number }
+  | { op: "renew"; upto: number; from: string }
   | { op: "memory" }
   | { op: "letters"; ids: readonly number[] }
   | { op: "replay"; moves: readonly Move[] }
@@ -45,32 +51,42 @@ export type Request =
   | { op: "answer"; id: number; answer: LetterAnswer | { readonly error: string } }
   | { op: "close" };
 
-/** `append` while the spool, or its disk, is full. */
+/** Instead of an answer, of everything that writes, while the spool, or its disk, is full, or another program locks it. */
 export interface Full {
   readonly full: string;
 }
 
-export type ReadAnswer = (Frames & { readonly routes: ReadonlyMap<number, string> }) | null;
+/** `routes`: those that were not named before. */
+export type ReadAnswer =
+  | (Frames & { readonly routes: readonly (readonly [id: number, name: string])[] })
+  | null;
 
-/** `fatal`: the promise cannot be kept any more. */
+/** Not ok: the promise cannot be kept any more. */
 export type Reply =
   | { id: number; ok: true; value: unknown; picture: Picture }
   | { id: number; ok: false; error: string };
 
+export interface LanePicture {
+  readonly name: string;
+  readonly pending: number;
+  readonly oldestReceivedAtMs: number | null;
+}
+
 /** What the main side shows of the spool. */
 export interface Picture {
   readonly totals: TotalCounts;
-  readonly lanes: readonly {
-    readonly name: string;
-    readonly pending: number;
-    readonly oldestReceivedAtMs: number | null;
-  }[];
+  /** Those that have changed since the last one. */
+  readonly lanes: readonly LanePicture[];
   readonly bytes: number;
+  /** Of the log beside the file. */
+  readonly logBytes: number;
   readonly deadLetters: number;
   /** For the limit, since the spool was made. */
   readonly lettersDropped: number;
   readonly lettersFull: boolean;
   readonly bytesWritten: number;
+  /** How often what was settled and not yet durable had to be taken back: all that waits must be read again. */
+  readonly rollbacks: number;
 }
 
 declare const WorkerGlobalScope: unknown;
@@ -95,36 +111,35 @@ function serve(scope: Scope): void {
     switch (request.op) {
       case "append":
         return thread.append(request.buffer, request.addresses, request.mayWait);
-      case "read": {
-        const frames = store.read(request.lane, request.countMax, request.bytesMax);
-        return frames && { ...frames, routes: store.routeNames() } satisfies ReadAnswer;
-      }
+      case "read":
+        return thread.look(() => {
+          const frames = store.read(request.lane, request.countMax, request.bytesMax);
+          return frames && { ...frames, routes: store.takeRoutes() } satisfies ReadAnswer;
+        });
       case "settle":
         return thread.settle(() =>
-          store.settle(request.lane, request.last, request.outcome, request.dead, request.memory)
+          store.settle(request.batch, request.outcome, request.dead, request.memory)
         );
       case "park":
-        return thread.commit(() => store.park(request.letters));
+        return thread.attempt(() => store.park(request.letters));
       case "rewind":
-        return thread.commit(() => rewind(store, request.lane, request.upto));
+        return thread.attempt(() => rewind(store, request.lane, request.upto));
       case "keptAfter":
         return store.lanes.get(request.lane)?.kept ?? 0;
       case "renew":
-        return thread.renew(request.upto);
+        return thread.renew(request.upto, request.from);
       case "memory":
-        return store.file.all<{ key: string; value: string }>("SELECT key, value FROM memory").map((
-          it,
-        ) => [it.key, it.value]);
+        return thread.look(() => store.memory());
       case "letters":
-        return lookUp(store.file, request.ids);
+        return thread.look(() => lookUp(store.file, request.ids));
       case "replay":
-        return thread.commit(() => replay(store, request.moves));
+        return thread.attempt(() => replay(store, request.moves));
       case "drop":
-        return thread.commit(() => drop(store, request.ids));
+        return thread.attempt(() => drop(store, request.ids));
       case "nextRequest":
-        return thread.requests.next();
+        return thread.look(() => thread.requests.next());
       case "answer":
-        return thread.commit(() => thread.requests.answer(request.id, request.answer));
+        return thread.attempt(() => thread.requests.answer(request.id, request.answer));
       case "close":
         return thread.close();
     }

@@ -58,7 +58,8 @@ export class FakeSpool implements Spool {
         continue;
       }
       const parked = new Set(this.parked.map((it) => it.sequence));
-      yield { lane, after: this.#position, last: deliveries.at(-1)!.sequence, deliveries, parked };
+      const last = deliveries.at(-1)!.sequence;
+      yield { lane, spool: this.identity, after: this.#position, last, deliveries, parked };
     }
   }
 

@@ -137,7 +137,7 @@ class Run {
   async renew(): Promise<void> {
     const upto = Math.max(0, this.#model.highest - this.int(50));
     const { identity } = this.#spool;
-    assert.notEqual(await this.#spool.renew(upto), identity);
+    assert.notEqual(await this.#spool.renew(upto, identity), identity);
     this.#model.renew(upto);
     this.#durable();
   }

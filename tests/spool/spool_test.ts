@@ -213,7 +213,7 @@ Deno.test("renew settles all lanes and goes on under a new identity, which lasts
     await using spool = await scratch.open();
     const { identity } = spool;
     await spool.append(range(1, 5).map((n) => publish(n)), to("a", "b"));
-    renewed = await spool.renew(7);
+    renewed = await spool.renew(7, spool.identity);
     assert.notEqual(renewed, identity);
     assert.equal(spool.identity, renewed);
     await assertSums(spool);
