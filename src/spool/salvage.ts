@@ -21,7 +21,7 @@ const SQLITE_NOTADB = 26;
 /** The file, its log, and the index of the log. */
 const SUFFIXES = ["", "-wal", "-shm"];
 
-/** A spool of this size is looked through at every start; of a larger one so much of what waits in each lane. */
+/** A spool of this size is looked through at every start; of a larger one so much of what waits. */
 const CHECKED_BYTES_MAX = 16 * 1024 * 1024;
 /** A header that says more is not to be believed. */
 const LENGTHENED_MAX = 2 ** 40;

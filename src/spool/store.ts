@@ -380,11 +380,11 @@ export class Store {
     const { file } = this;
     const small = file.bytes <= bytesMax;
     if (small) file.check();
+    let left = bytesMax;
     for (const { queue, name, settled, kept } of this.lanes.values()) {
-      let left = bytesMax;
       for (const frame of queue.after(small ? kept : settled, -1)) {
         assertWhole(frame, name);
-        if ((left -= frame.data.length) <= 0) break;
+        if ((left -= frame.data.length) <= 0) return;
       }
     }
   }

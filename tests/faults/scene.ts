@@ -7,6 +7,7 @@
  */
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import { inflateRawSync } from "node:zlib";
 import { checkSums, Sluice, type StatusJson } from "../e2e/sluice.ts";
 import type { Database } from "../servers/database.ts";
 import { type Mosquitto, type MosquittoOptions, startMosquitto } from "../servers/mosquitto.ts";
@@ -242,9 +243,11 @@ function idsInQueues(path: string): string[] {
   return query(path, (db) => {
     const tables = db.prepare("SELECT name FROM sqlite_schema WHERE name LIKE 'queue!_%' ESCAPE '!'").all();
     return tables.flatMap(({ name }) =>
-      (db.prepare(`SELECT data FROM ${name}`).all() as { data: Uint8Array }[]).flatMap(({ data }) =>
-        [...new TextDecoder("latin1").decode(data).matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id)
-      )
+      (db.prepare(`SELECT size, data FROM ${name}`).all() as { size: number | null; data: Uint8Array }[])
+        .flatMap(({ size, data }) => {
+          const bytes = size === null ? data : inflateRawSync(data);
+          return [...new TextDecoder("latin1").decode(bytes).matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id);
+        })
     );
   });
 }

@@ -22,6 +22,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "strace": "strace",
   "faketime": "faketime",
   "setpriv": "util-linux",
+  "gcc": "gcc",
+  "/usr/include/stdio.h": "libc6-dev",
   "debootstrap": "debootstrap",
   "systemd-nspawn": "systemd-container",
   "pgrep": "procps",

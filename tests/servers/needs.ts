@@ -6,12 +6,17 @@
 import { findArm64 } from "./arm64.ts";
 import type { Database, DatabaseOptions, Flavour } from "./database.ts";
 import { findProgram } from "./find_program.ts";
+import { findFaketime } from "./fake_clock.ts";
 import { findMachine } from "./machine.ts";
 import { findMariadb, startMariadb } from "./mariadb.ts";
 import { findMysql, startMysql } from "./mysql.ts";
+import { canMount } from "./small_disk.ts";
 
-/** `machine`: a Debian with systemd, see `machine.ts`. `arm64`: an emulated processor, see `arm64.ts`. */
-export type Need = "mosquitto" | "machine" | "arm64" | Flavour;
+/**
+ * `machine`: a Debian with systemd, see `machine.ts`. `arm64`: an emulated processor, see `arm64.ts`. `faultyDisk`: a
+ * compiler for `faulty_disk.c`. `smallDisk`: a file system of one's own, see `small_disk.ts`. `fakeClock`: libfaketime.
+ */
+export type Need = "mosquitto" | "machine" | "arm64" | "faultyDisk" | "smallDisk" | "fakeClock" | Flavour;
 
 export type StartDatabase = (options?: DatabaseOptions) => Promise<Database>;
 
@@ -25,6 +30,9 @@ export function available(): Readonly<Record<Need, boolean>> {
     mysql: findMysql() !== undefined,
     machine: findMachine(),
     arm64: findArm64(),
+    faultyDisk: findProgram("gcc") !== undefined && findProgram("/usr/include/stdio.h") !== undefined,
+    smallDisk: canMount(),
+    fakeClock: findFaketime() !== undefined,
   };
 }
 

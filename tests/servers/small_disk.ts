@@ -1,0 +1,104 @@
+/**
+ * A disk of one's own, a few megabytes small, that can be filled to the last byte or turn read-only under its users.
+ *
+ * "tmpfs" lives in memory; "ext4" in a file, and can do what a kernel does when a disk fails: go on read-only. It takes
+ * root, and for ext4 a loop device. Gone after the test.
+ */
+import { findProgram } from "./find_program.ts";
+
+export interface SmallDiskOptions {
+  readonly megabytes: number;
+  /** @default "tmpfs" */
+  readonly kind?: "tmpfs" | "ext4";
+}
+
+export class SmallDisk implements AsyncDisposable {
+  /** Where it is mounted. */
+  readonly dir: string;
+  readonly #image: string | undefined;
+
+  private constructor(dir: string, image?: string) {
+    this.dir = dir;
+    this.#image = image;
+  }
+
+  static async open({ megabytes, kind = "tmpfs" }: SmallDiskOptions): Promise<SmallDisk> {
+    const dir = await Deno.makeTempDir({ prefix: "sluice-disk-" });
+    if (kind === "tmpfs") {
+      await run("mount", "-t", "tmpfs", "-o", `size=${megabytes}m`, "none", dir);
+      return new SmallDisk(dir);
+    }
+    const image = `${dir}.image`;
+    using file = await Deno.open(image, { create: true, write: true });
+    await file.truncate(megabytes * 1024 * 1024);
+    await run("mkfs.ext4", "-q", "-m", "0", image);
+    const disk = new SmallDisk(dir, image);
+    await disk.mount();
+    return disk;
+  }
+
+  /** ext4: puts it in, after a check as at every start of a machine. */
+  async mount(): Promise<void> {
+    await run("e2fsck", "-fy", this.#image!).catch(() => {});
+    await run("mount", "-o", "loop", this.#image!, this.dir);
+  }
+
+  /** ext4: takes it out. */
+  async unmount(): Promise<void> {
+    await run("umount", this.dir);
+  }
+
+  /** ext4: what the kernel does after an error of the disk: nothing more is written, whoever has files open. */
+  async turnReadOnly(): Promise<void> {
+    await run("mount", "-o", "remount,abort", this.dir);
+  }
+
+  /** Takes all that is left. */
+  async fill(): Promise<void> {
+    using file = await Deno.open(`${this.dir}/filler`, { create: true, append: true });
+    for (let bytes = 64 * 1024; bytes > 0; bytes = Math.floor(bytes / 2)) {
+      try {
+        const block = new Uint8Array(bytes).fill(1);
+        while (true) await file.write(block);
+      } catch {
+        // It is full, but for less than this.
+      }
+    }
+  }
+
+  /** Gives back what `fill` took. */
+  async free(): Promise<void> {
+    await Deno.remove(`${this.dir}/filler`).catch(() => {});
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await run("umount", "-l", this.dir).catch(() => {});
+    await Deno.remove(this.dir).catch(() => {});
+    if (this.#image) await Deno.remove(this.#image).catch(() => {});
+  }
+}
+
+/** Whether this process may mount a tmpfs and, through a loop device, an ext4. */
+export function canMount(): boolean {
+  if (Deno.uid() !== 0 || !findProgram("mkfs.ext4")) return false;
+  try {
+    const dir = Deno.makeTempDirSync({ prefix: "sluice-disk-" });
+    try {
+      const quiet = { stdout: "null", stderr: "null" } as const;
+      const { success } = new Deno.Command("mount", { args: ["-t", "tmpfs", "none", dir], ...quiet })
+        .outputSync();
+      if (success) new Deno.Command("umount", { args: [dir], ...quiet }).outputSync();
+      return success && Deno.statSync("/dev/loop-control").isCharDevice === true;
+    } finally {
+      Deno.removeSync(dir);
+    }
+  } catch {
+    return false;
+  }
+}
+
+async function run(command: string, ...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(command, { args, stdout: "null", stderr: "piped" })
+    .output();
+  if (!success) throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+}
