@@ -24,6 +24,10 @@ export interface SceneOptions {
   readonly config?: Record<string, unknown>;
   /** Where the table is; default: an SQLite file beside the spool. */
   readonly database?: { readonly server: Database; readonly url: string; readonly schema: string };
+  /** Folder for configuration and spool; default: one of its own. */
+  readonly dir?: string;
+  /** Path of the SQLite file with the table; default: beside the spool. */
+  readonly home?: string;
   readonly env?: Record<string, string>;
   /** Keep the wire in memory; false for floods. Default true. */
   readonly log?: boolean;
@@ -77,7 +81,7 @@ export class Scene implements AsyncDisposable {
     const broker = stack.use(await startMosquitto(options.mosquitto));
     const proxy = stack.use(await startProxy({ target: broker.port, log: options.log ?? true }));
     const config = configOf(proxy.url(), options);
-    const sluice = stack.use(await Sluice.start({ env: options.env, config }));
+    const sluice = stack.use(await Sluice.start({ dir: options.dir, env: options.env, config }));
     const scene = new Scene({ broker, proxy, sluice }, options, stack.move());
     await scene.connected();
     return scene;
@@ -90,6 +94,11 @@ export class Scene implements AsyncDisposable {
 
   get spoolPath(): string {
     return `${this.sluice.dir}/spool.db`;
+  }
+
+  /** Where the table is, unless a database was given. */
+  get homePath(): string {
+    return this.#options.home ?? `${this.sluice.dir}/home.db`;
   }
 
   async connected(): Promise<StatusJson> {
@@ -134,7 +143,7 @@ export class Scene implements AsyncDisposable {
   /** Rows by id. */
   async rows(): Promise<Map<string, number>> {
     const { database } = this.#options;
-    if (!database) return countIds(`${this.sluice.dir}/home.db`, "t", "id");
+    if (!database) return countIds(this.homePath, "t", "id");
     const tables = await database.server.admin(`SHOW TABLES FROM ${database.schema} LIKE 't'`);
     if (tables.length === 0) return new Map();
     const rows = await database.server.admin(
@@ -151,10 +160,23 @@ export class Scene implements AsyncDisposable {
   /** kill -9 of the gateway; then everything that it has acknowledged must be on a disk. */
   async kill(): Promise<void> {
     await this.sluice.kill("SIGKILL");
+    await this.assertKept();
+  }
+
+  /** Everything that the gateway has acknowledged is on a disk. */
+  async assertKept(): Promise<void> {
     const kept = new Set([...await this.rows(), ...this.dead()].map(([id]) => id));
     for (const id of idsInQueues(this.spoolPath)) kept.add(id);
     const taken = acknowledged(packets(this.proxy, this.version)).map(({ payload }) => idOf(String(payload)));
     assert.deepEqual(taken.filter((id) => !kept.has(id)), [], "acknowledged, but on no disk");
+  }
+
+  /** Keeps the table locked, as if the database were away, until it is disposed of. Not for a database that was given. */
+  async holdDatabase(): Promise<Disposable> {
+    await this.sluice.until("the table", (it) => it.totals.stored > 0);
+    const db = new DatabaseSync(this.homePath);
+    db.exec("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE");
+    return { [Symbol.dispose]: () => db.close() };
   }
 
   /** Waits until everything accepted has arrived, then counts. */
@@ -198,11 +220,11 @@ export class Scene implements AsyncDisposable {
 
 function configOf(
   url: string,
-  { version = 5, config = {}, database }: SceneOptions,
+  { version = 5, config = {}, database, home = "home.db" }: SceneOptions,
 ): Record<string, unknown> {
   return {
     name: "scene",
-    database: { url: database?.url ?? "sqlite:home.db" },
+    database: { url: database?.url ?? `sqlite:${home}` },
     routes: [{ topic: "Home/#", table: "t", decode: "json", columns: { id: "$.id", ts: "@received" } }],
     ...config,
     broker: { url, version, keepalive: "5s", ...config.broker as Record<string, unknown> | undefined },

@@ -23,6 +23,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "faketime": "faketime",
   "setpriv": "util-linux",
   "gcc": "gcc",
+  "mkfs.ext4": "e2fsprogs",
   "/usr/include/stdio.h": "libc6-dev",
   "debootstrap": "debootstrap",
   "systemd-nspawn": "systemd-container",
