@@ -37,6 +37,8 @@ export class Gateway {
   readonly #clock: Clock;
   readonly #stopMs: number;
   readonly #lanes = new Map<string, Lane>();
+  /** Those that were stopped when parts were exchanged. */
+  #earlier: ReadonlyMap<string, Lane> = new Map();
   readonly #failed = Promise.withResolvers<never>();
   #parts: GatewayParts;
   #tasks: Promise<void>[] = [];
@@ -94,6 +96,7 @@ export class Gateway {
       faults: this.#faults,
       availability: this.availability,
       clock: this.#clock,
+      earlier: this.#earlier.get(name),
       onDone: (batch, dead) => this.recent.add(batch, dead),
     });
     this.#lanes.set(name, lane);
@@ -108,6 +111,7 @@ export class Gateway {
   #start(): void {
     this.#stop = new AbortController();
     this.#cut = new AbortController();
+    this.#earlier = new Map(this.#lanes);
     this.#lanes.clear();
     this.#tasks = [];
     this.#begin(this.#intake(this.#stop.signal));

@@ -20,6 +20,8 @@ export interface LaneParts {
   readonly faults: Faults;
   readonly availability: Availability;
   readonly clock: Clock;
+  /** The lane of the same name that this one takes over from, where parts were exchanged. */
+  readonly earlier?: Lane;
   /** Told of each batch that is done, with what of it became dead letters; for the status page. */
   readonly onDone?: (batch: Batch, dead: readonly DeadLetter[]) => void;
 }
@@ -41,7 +43,11 @@ export class Lane {
   readonly #probe: Backoff;
   #state: LaneState = "ok";
   #reason: string | null = null;
-  /** The highest that the ledger can honestly say: more than that was never written under this identity. */
+  /**
+   * The highest that the ledger can honestly say: more than that was never written under this identity, by this process
+   * or by one that had a copy of the spool as it was opened. It never falls: a batch that is read again (the spool took
+   * back what it had not made durable) may be smaller than the one that was written.
+   */
   #highest: number;
   /** The identity under which the ledger row is known to stand where the spool thinks. */
   #identity: string;
@@ -52,8 +58,13 @@ export class Lane {
     this.name = name;
     this.#parts = parts;
     this.#probe = new Backoff({ firstMs: 1_000, maxMs: 30_000 });
-    this.#highest = parts.spool.highestAtOpen;
+    this.#highest = parts.earlier?.highest ?? parts.spool.highestAtOpen;
     this.#identity = parts.spool.identity;
+  }
+
+  /** What the ledger can honestly say at most. */
+  get highest(): number {
+    return this.#highest;
   }
 
   get state(): LaneState {
@@ -135,8 +146,6 @@ export class Lane {
 
   #succeeded(batch: Batch): void {
     const { availability, faults, spool } = this.#parts;
-    // A second gateway with a copy of this spool writes the same messages as far as they were there when it was opened.
-    this.#highest = Math.max(batch.last, spool.highestAtOpen);
     this.#identity = batch.spool;
     this.#adopt = false;
     availability.succeeded(() => `${spool.stats.entries} messages waited`);

@@ -68,9 +68,13 @@ const KINDS: Readonly<Record<number, ErrorKind>> = {
   26: "damage",
 };
 
+/** SQLITE_IOERR_SHMSIZE: there is no room for the index of the log, of all things. */
+const NO_ROOM_FOR_INDEX = 4874;
+
 export function kindOf(error: unknown): ErrorKind {
   if (error instanceof DamageError) return "damage";
-  return KINDS[((error as { errcode?: number }).errcode ?? 0) & 255] ?? "failed";
+  const { errcode = 0 } = error as { errcode?: number };
+  return errcode === NO_ROOM_FOR_INDEX ? "full" : KINDS[errcode & 255] ?? "failed";
 }
 
 export class SpoolFile {

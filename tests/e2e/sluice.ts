@@ -18,7 +18,7 @@ export interface StatusJson {
   readonly broker: { connected: boolean };
   readonly database: { reachable: boolean };
   readonly pool: Record<string, number> | null;
-  readonly spool: { bytes: number; entries: number; max_bytes: number };
+  readonly spool: { bytes: number; entries: number; max_bytes: number; full: boolean };
 }
 
 export interface SluiceOptions {

@@ -40,6 +40,8 @@ export interface PublishOptions {
   readonly prefix?: string;
   /** Bytes to fill up each payload with. Default 0. */
   readonly payloadBytes?: number;
+  /** No JSON, hence dead letters. */
+  readonly broken?: boolean;
 }
 
 export interface Stream {
@@ -129,11 +131,11 @@ export class Scene implements AsyncDisposable {
   }
 
   async #send(publisher: Publisher, count: number, options: PublishOptions): Promise<string[]> {
-    const { prefix = "m", payloadBytes = 0 } = options;
+    const { prefix = "m", payloadBytes = 0, broken = false } = options;
     const ids = Array.from({ length: count }, () => `${prefix}${++this.#lastId}`);
     await Promise.all(ids.map(async (id) => {
-      const filler = "x".repeat(payloadBytes);
-      const { outcome, sends } = await publisher.publish("Home/a", JSON.stringify({ id, filler }));
+      const text = JSON.stringify({ id, filler: fillerOf(payloadBytes) });
+      const { outcome, sends } = await publisher.publish("Home/a", broken ? text.slice(0, -1) : text);
       if (outcome === "accepted") this.accepted.set(id, sends);
       else this.unknown.add(id);
     }));
@@ -230,6 +232,11 @@ function configOf(
     broker: { url, version, keepalive: "5s", ...config.broker as Record<string, unknown> | undefined },
     spool: { path: "spool.db", linger: "5ms", ...config.spool as Record<string, unknown> | undefined },
   };
+}
+
+/** Random, so that it cannot be packed small. */
+function fillerOf(bytes: number): string {
+  return bytes === 0 ? "" : crypto.getRandomValues(new Uint8Array(bytes * 0.75)).toBase64();
 }
 
 function idOf(text: string): string {
