@@ -69,12 +69,17 @@ export class Gateway {
     const onAbort = () => aborted.resolve();
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) aborted.resolve();
+    let stopMs = this.#stopMs;
     try {
       await Promise.race([aborted.promise, this.#failed.promise]);
+    } catch (error) {
+      // What is in hand cannot be settled any more; the ledger will tell whether it was committed.
+      stopMs = 0;
+      throw error;
     } finally {
       signal.removeEventListener("abort", onAbort);
       this.#ended = true;
-      await this.#halt();
+      await this.#halt(stopMs);
     }
   }
 
@@ -83,7 +88,7 @@ export class Gateway {
    * gateway is stopped meanwhile. Call it when the last call has resolved.
    */
   async replace(parts: Partial<GatewayParts>): Promise<void> {
-    await this.#halt();
+    await this.#halt(this.#stopMs);
     this.#parts = { ...this.#parts, ...parts };
     if (!this.#ended) this.#start();
   }
@@ -165,9 +170,9 @@ export class Gateway {
   }
 
   /** Lets both loops end with what they have in hand, and cuts them off after `stopMs`. */
-  async #halt(): Promise<void> {
+  async #halt(stopMs: number): Promise<void> {
     this.#stop.abort(new DOMException("the gateway stops", "AbortError"));
-    const timer = this.#clock.timer(this.#stopMs, () => {
+    const timer = this.#clock.timer(stopMs, () => {
       this.#cut.abort(new DOMException("the gateway stops now", "AbortError"));
     });
     await Promise.all(this.#tasks);

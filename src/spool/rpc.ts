@@ -11,6 +11,8 @@ export class SpoolRpc {
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #failed = Promise.withResolvers<never>();
   #lastId = 0;
+  /** Why the thread is not there any more. */
+  #ended: GiveUpError | undefined;
   /** As of the last answer. */
   picture: Picture = {
     totals: noCounts(),
@@ -33,22 +35,23 @@ export class SpoolRpc {
   constructor() {
     this.#failed.promise.catch(() => {});
     this.#worker.onmessage = ({ data }: MessageEvent<Reply>) => {
-      const call = this.#waiting.get(data.id)!;
+      const call = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
       if (data.ok) {
         this.#show(data.picture);
-        call.resolve(data.value);
-      } else {call.reject(
-          new GiveUpError(`the spool cannot keep its promise: ${data.error}`, {
-            hint: "nothing unacknowledged is lost: the broker sends it again",
-          }),
-        );}
+        return call!.resolve(data.value);
+      }
+      const error = new GiveUpError(`the spool cannot keep its promise: ${data.error}`, {
+        hint: "nothing unacknowledged is lost: the broker sends it again",
+      });
+      if (call) call.reject(error);
+      else this.#failed.reject(error);
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      const error = new GiveUpError(`the spool's thread ended: ${event.message}`);
-      this.#failed.reject(error);
-      for (const call of this.#waiting.values()) call.reject(error);
+      this.#ended = new GiveUpError(`the spool's thread ended: ${event.message}`);
+      this.#failed.reject(this.#ended);
+      for (const call of this.#waiting.values()) call.reject(this.#ended);
       this.#waiting.clear();
     };
   }
@@ -69,7 +72,9 @@ export class SpoolRpc {
     return this.#failed.promise;
   }
 
+  /** Rejects where the promise cannot be kept any more, and where nobody is there to answer. */
   call<T>(request: Request, transfer: Transferable[] = []): Promise<T> {
+    if (this.#ended) return Promise.reject(this.#ended);
     const call = Promise.withResolvers<unknown>();
     const id = ++this.#lastId;
     this.#waiting.set(id, call);

@@ -38,6 +38,8 @@ export interface ThreadOptions {
   readonly graceMs: number;
   readonly bytesMax: number;
   readonly dropOldest: boolean;
+  /** Told of an error that breaks the spool while nobody waits for an answer. */
+  readonly onBroken: (error: Error) => void;
 }
 
 export class SpoolThread {
@@ -73,7 +75,7 @@ export class SpoolThread {
       lanes: [...store.lanes.keys()],
       notes,
     };
-    this.#sweepTimer = setTimeout(() => this.#sweep(), SWEEP_EVERY_MS);
+    this.#sweepIn(SWEEP_EVERY_MS);
   }
 
   /** On a full disk opening may fail as well: the ballast is for that, too. */
@@ -107,7 +109,7 @@ export class SpoolThread {
   /** Joins the next commit. Where that is not possible the batch is forgotten, and must be read again. */
   settle(action: () => void): void | Full {
     const answer = this.attempt(action);
-    this.#flushTimer ??= setTimeout(() => this.#flush(), FLUSH_AFTER_MS);
+    this.#flushTimer ??= setTimeout(() => this.#alone(() => this.#flush()), FLUSH_AFTER_MS);
     return answer;
   }
 
@@ -156,6 +158,8 @@ export class SpoolThread {
   }
 
   #break(error: unknown): Error {
+    clearTimeout(this.#sweepTimer);
+    clearTimeout(this.#flushTimer);
     if (kindOf(error) === "damage") markDamaged(this.#options.path, messageOf(error));
     return this.#broken = this.#explained(error);
   }
@@ -178,9 +182,16 @@ export class SpoolThread {
     this.store.file.checkpoint();
   }
 
-  /** From a timer: nobody waits for the answer, so an error that breaks the spool ends the thread. */
+  /** From a timer, for whose errors nobody waits. */
+  #alone(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#options.onBroken(error as Error);
+    }
+  }
+
   #flush(): void {
-    clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
     this.attempt(() => this.store.commit());
   }
@@ -218,7 +229,11 @@ export class SpoolThread {
       return more;
     });
     this.#disk.keepBallast();
-    this.#sweepTimer = setTimeout(() => this.#sweep(), more === true ? SWEEP_AGAIN_MS : SWEEP_EVERY_MS);
+    this.#sweepIn(more === true ? SWEEP_AGAIN_MS : SWEEP_EVERY_MS);
+  }
+
+  #sweepIn(delayMs: number): void {
+    this.#sweepTimer = setTimeout(() => this.#alone(() => this.#sweep()), delayMs);
   }
 
   /** The file that we write to must be the one that lies there: a deleted one takes everything and keeps nothing. */

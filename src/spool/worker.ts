@@ -61,7 +61,7 @@ export type ReadAnswer =
   | (Frames & { readonly routes: readonly (readonly [id: number, name: string])[] })
   | null;
 
-/** Not ok: the promise cannot be kept any more. */
+/** Not ok: the promise cannot be kept any more. With id 0 it is no answer. */
 export type Reply =
   | { id: number; ok: true; value: unknown; picture: Picture }
   | { id: number; ok: false; error: string };
@@ -104,7 +104,10 @@ function serve(scope: Scope): void {
   let thread: SpoolThread;
   const handle = (request: Request): unknown => {
     if (request.op === "open") {
-      thread = new SpoolThread(request);
+      thread = new SpoolThread({
+        ...request,
+        onBroken: (error) => scope.postMessage({ id: 0, ok: false, error: messageOf(error) }),
+      });
       return thread.opened;
     }
     const { store } = thread;

@@ -5,7 +5,6 @@
 import assert from "node:assert/strict";
 import { testWith } from "../servers/needs.ts";
 import { SmallDisk } from "../servers/small_disk.ts";
-import { waitFor } from "../servers/wait_for.ts";
 import { Scene, type SceneOptions } from "./scene.ts";
 import { packets } from "./wire.ts";
 
