@@ -48,7 +48,7 @@ export interface Outcome {
 
 /** The log on disk. What `append` has promised survives `kill -9` and, with an honest disk, power loss. */
 export interface Spool extends AsyncDisposable {
-  /** UUID of this log: the key of its ledger rows. Changes only in `renew`. */
+  /** UUID of this log: the key of its ledger rows, but for lanes that were renewed (`Batch.spool` tells). */
   readonly identity: string;
   /** The highest sequence that had been given out when the spool was opened: no ledger of this identity can honestly be beyond it before this process has written. */
   readonly highestAtOpen: number;
@@ -82,11 +82,11 @@ export interface Spool extends AsyncDisposable {
    */
   rewind(lane: string, upto: number): Promise<number>;
   /**
-   * The database is ahead of this log (an old copy was put back): settles everything up to `upto` in all lanes as
-   * stored and goes on under a new identity, which it returns. The caller never gives more than `highestAtOpen`, and
-   * says `from` which identity; where that is not the current one any more nothing is done.
+   * The database is ahead of this lane (an old copy of the log was put back, or a copy is in use elsewhere): settles
+   * everything up to `upto` as stored, and goes on under a new identity, which it returns. Other lanes are not touched:
+   * each has a ledger row of its own to tell. The caller never gives more than `highestAtOpen`.
    */
-  renew(upto: number, from: string): Promise<string>;
+  renew(lane: string, upto: number): Promise<string>;
   /** What the filters remembered at the last settle. */
   memory(): Promise<ReadonlyMap<string, string>>;
   /** A sign of life: resolves when the log answers. */

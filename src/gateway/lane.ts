@@ -49,8 +49,8 @@ export class Lane {
    * back what it had not made durable) may be smaller than the one that was written.
    */
   #highest: number;
-  /** The identity under which the ledger row is known to stand where the spool thinks. */
-  #identity: string;
+  /** The identity under which the ledger row is known to stand where the spool thinks; undefined until the first batch. */
+  #identity: string | undefined;
   /** Take the ledger as it is in the next write: what it lacks cannot be given back. */
   #adopt = false;
 
@@ -59,7 +59,6 @@ export class Lane {
     this.#parts = parts;
     this.#probe = new Backoff({ firstMs: 1_000, maxMs: 30_000 });
     this.#highest = parts.earlier?.highest ?? parts.spool.highestAtOpen;
-    this.#identity = parts.spool.identity;
   }
 
   /** What the ledger can honestly say at most. */
@@ -101,10 +100,7 @@ export class Lane {
 
   /** Tries until the batch is committed. Null: the lane stands elsewhere now, and the batch must be read anew. */
   async #write(attempt: Attempt, signal: AbortSignal, cut: AbortSignal): Promise<Written | null> {
-    const { spool } = this.#parts;
     while (true) {
-      // Another lane has found the database ahead: what is in this batch may count as stored now.
-      if (attempt.batch.spool !== spool.identity) return null;
       try {
         const written = await this.#try(attempt, cut);
         this.#succeeded(attempt.batch);
@@ -123,6 +119,7 @@ export class Lane {
 
   #try({ batch, rows, refused }: Attempt, cut: AbortSignal): Promise<Written> {
     const { spool, sink } = this.#parts;
+    this.#identity ??= batch.spool;
     const highest = Math.max(this.#highest, batch.after);
     this.#highest = Math.max(highest, batch.last);
     return sink.write({
@@ -176,14 +173,12 @@ export class Lane {
   /** The ledger does not stand where the spool thinks. True: the lane's position has changed; false: try again. */
   async #reconcile(error: LedgerError, batch: Batch): Promise<boolean> {
     const { spool, faults } = this.#parts;
-    if (batch.spool !== spool.identity) return true;
     if (error.kind === "ahead") {
-      const old = batch.spool;
-      await spool.renew(Math.min(error.upto, spool.highestAtOpen), old);
+      const identity = await spool.renew(this.name, Math.min(error.upto, spool.highestAtOpen));
       faults.note(
         `the database holds messages of ${this.name} up to number ${error.upto}, more than this spool ever gave out: ` +
           `an old copy of it was put back, or a copy is in use elsewhere. It goes on as a new spool ` +
-          `(${spool.identity} instead of ${old})`,
+          `(${identity} instead of ${batch.spool})`,
       );
       return true;
     }

@@ -1,5 +1,5 @@
 /**
- * What happens to a spool rarely: it is taken back, given a new identity, robbed of its oldest, or dead letters are
+ * What happens to a spool rarely: it is taken back, a lane gets a new identity, it is robbed of its oldest, or dead letters are
  * sent on their way again or dropped. Each is one transaction, after which both sums of the totals still hold.
  */
 import type { TransitPublish } from "./frame.ts";
@@ -29,18 +29,29 @@ export function rewind(store: Store, name: string, upto: number): number {
   return from;
 }
 
-/** Everything up to `upto` counts as stored; what comes after goes on under `identity`, whose ledger is empty. */
-export function renew(store: Store, upto: number, identity: string): string {
-  store.file.begin();
-  for (const lane of store.lanes.values()) {
-    store.passOver(lane, upto);
-    lane.written = 0;
-    store.moved(lane);
+/** Everything of the lane up to `upto` counts as stored; what comes after goes on under `identity`, whose ledger is empty. */
+export function renew(store: Store, name: string, upto: number, identity: string): string {
+  const { file, letters, totals } = store;
+  const lane = store.lanes.get(name)!;
+  file.begin();
+  if (upto > lane.settled) {
+    const done = lane.queue.count(lane.settled, upto);
+    const gone = letters.gone(name, lane.settled, upto);
+    const dead = letters.settle(name, lane.settled, upto);
+    totals.dead += dead;
+    totals.stored += done - dead - gone;
+    totals.rows += done - dead - gone;
+    lane.pending -= done - gone;
+    lane.settled = upto;
+    store.startGrace(lane);
   }
-  store.identity = identity;
-  store.file.run("INSERT OR REPLACE INTO meta (key, value) VALUES ('identity', ?)", store.identity);
+  lane.written = 0;
+  lane.inHand = undefined;
+  lane.identity = identity;
+  file.run("UPDATE lane SET identity = ? WHERE id = ?", identity, lane.id);
+  store.moved(lane);
   store.commit();
-  return store.identity;
+  return identity;
 }
 
 /** Frames that go in one go before the longest lane is looked for again. */

@@ -26,14 +26,14 @@ const PRAGMAS = [
 
 /**
  * `lane.kept`: everything after it is on disk. `settled`: done with. `written`: what the ledger says. In (settled,
- * counted] there wait `waiting` deliveries. Later rows of `journal` overrule the lanes' (see `journal.ts`).
+ * counted] there wait `waiting` deliveries. `identity`: where it is not the spool's. Later rows of `journal` overrule the lanes' (see `journal.ts`).
  * `dead.counted`: in the totals. `gone`: only its number is left. `route.first`: no delivery before it went to this route.
  */
 const SCHEMA = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE lane (
   id INTEGER PRIMARY KEY, name TEXT UNIQUE, settled INTEGER NOT NULL, written INTEGER NOT NULL, kept INTEGER NOT NULL,
-  counted INTEGER NOT NULL, waiting INTEGER NOT NULL
+  counted INTEGER NOT NULL, waiting INTEGER NOT NULL, identity TEXT
 );
 CREATE TABLE route (id INTEGER PRIMARY KEY, name TEXT UNIQUE, first INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE journal (

@@ -100,7 +100,7 @@ function restore(
     found ? identity : crypto.randomUUID(),
   );
   if (found) return;
-  target.run("UPDATE lane SET written = 0");
+  target.run("UPDATE lane SET written = 0 WHERE identity IS NULL");
   losing("its identity: it goes on as a new spool");
 }
 

@@ -57,13 +57,13 @@ export function openOrSalvage(path: string, graceMs: number): OpenedStore {
     const missing = balance(store);
     if (missing > 0) notes.push(`of what waited in the spool ${path}, ${missing} deliveries are lost`);
   }
-  if (before.identities.length > 0 && !before.identities.includes(store.identity) && notes.length === 0) {
+  if (before.identity !== undefined && before.identity !== store.identity && notes.length === 0) {
     notes.push(
       `the spool ${path} is not the one that was used before (it was deleted, emptied or replaced): ` +
         "messages that waited in it are lost",
     );
   }
-  writeMark(path, { identities: [store.identity], open: true });
+  writeMark(path, { identity: store.identity, open: true });
   return { store, notes };
 }
 
@@ -114,7 +114,7 @@ function copyOver(
   path: string,
   copy: string,
   rescued: string,
-  { identities }: Mark,
+  { identity }: Mark,
 ): { frames: number; lost: readonly string[] } {
   const bytes = trueLength(path);
   if (bytes !== null) {
@@ -134,7 +134,7 @@ function copyOver(
   try {
     const target = new SpoolFile(rescued);
     try {
-      return rescue(source, target, identities.length === 1 ? identities[0] : undefined);
+      return rescue(source, target, identity);
     } finally {
       target.close();
     }

@@ -75,6 +75,7 @@ export async function openSpool(options: SpoolOptions): Promise<SqliteSpool> {
 }
 
 export class SqliteSpool implements Spool {
+  readonly identity: string;
   readonly notes: readonly string[];
   readonly highestAtOpen: number;
   readonly #rpc: SpoolRpc;
@@ -83,7 +84,6 @@ export class SqliteSpool implements Spool {
   readonly #news = new Map<string, PromiseWithResolvers<void>>();
   readonly #routes = new Map<number, string>();
   readonly #looker: ReturnType<typeof setInterval>;
-  #identity: string;
   #addressing: Addressing | undefined;
   #looking = false;
   #lettersFull = false;
@@ -95,16 +95,12 @@ export class SqliteSpool implements Spool {
     this.#rpc = rpc;
     this.#options = options;
     this.#lanes = new Set(lanes);
-    this.#identity = identity;
+    this.identity = identity;
     this.highestAtOpen = highestAtOpen;
     this.notes = notes;
     rpc.onRollback = () => this.#news.forEach((it) => it.resolve());
     this.#looker = setInterval(() => void this.#look().catch(() => {}), LOOK_EVERY_MS);
     Deno.unrefTimer(this.#looker as unknown as number);
-  }
-
-  get identity(): string {
-    return this.#identity;
   }
 
   /** Rejects when the spool's thread ends by itself. */
@@ -184,10 +180,11 @@ export class SqliteSpool implements Spool {
   }
 
   async settle(batch: Batch, { stored, filtered, rows, dead, memory = [] }: Outcome): Promise<void> {
-    const { lane, last, spool } = batch;
+    const { lane, last } = batch;
     const answer = await this.#rpc.call<Full | null>({
       op: "settle",
-      batch: { lane, last, identity: spool },
+      lane,
+      last,
       outcome: { stored, filtered, rows },
       dead: dead.map(letterOf),
       memory: [...memory],
@@ -215,8 +212,8 @@ export class SqliteSpool implements Spool {
     return this.#rpc.call({ op: "keptAfter", lane });
   }
 
-  async renew(upto: number, from: string): Promise<string> {
-    return this.#identity = await this.#insist<string>({ op: "renew", upto, from });
+  renew(lane: string, upto: number): Promise<string> {
+    return this.#insist({ op: "renew", lane, upto });
   }
 
   /** Asks again until there is room for it. */

@@ -34,6 +34,7 @@ const END = Number.MAX_SAFE_INTEGER;
 interface LaneRow {
   readonly id: number;
   readonly name: string;
+  readonly identity: string | null;
   readonly settled: number;
   readonly written: number;
   readonly kept: number;
@@ -97,7 +98,7 @@ export class Store {
     this.letters.reload();
   }
 
-  #laneOf({ id, name, settled, written, kept, counted, waiting }: LaneRow): LaneState {
+  #laneOf({ id, name, identity, settled, written, kept, counted, waiting }: LaneRow): LaneState {
     const queue = new Queue(this.file, id);
     if (Math.max(settled, written, kept, counted) > this.journal.highest) {
       throw new TypeError(`of ${name} it says more than it holds`);
@@ -105,6 +106,7 @@ export class Store {
     const lane: LaneState = {
       id,
       name,
+      identity: identity ?? this.identity,
       settled,
       written,
       kept,
@@ -138,7 +140,8 @@ export class Store {
     );
     const { id } = file.get<{ id: number }>("SELECT id FROM lane WHERE name = ?", name)!;
     createQueue(file, id);
-    return this.#laneOf({ id, name, settled: 0, written: 0, kept: 0, counted: highest, waiting: 0 });
+    const none = { settled: 0, written: 0, kept: 0, waiting: 0 };
+    return this.#laneOf({ id, name, identity: null, counted: highest, ...none });
   }
 
   #route(name: string): number {
@@ -285,7 +288,7 @@ export class Store {
     const last = first + n - 1;
     lane.inHand = { after: settled, last };
     const parked = this.letters.between(name, settled, last);
-    return { identity: this.identity, parts, after: written, settled, last, parked };
+    return { identity: lane.identity, parts, after: written, settled, last, parked };
   }
 
   /**
@@ -293,25 +296,22 @@ export class Store {
    * been settled before it was rolled back (a full disk), and all of that is read again.
    */
   settle(
-    { lane: name, last, identity }: { lane: string; last: number; identity: string },
+    name: string,
+    last: number,
     outcome: { stored: number; filtered: number; rows: number },
     dead: readonly StoredLetter[],
     memory: readonly (readonly [string, string | null])[],
   ): void {
     const lane = this.lanes.get(name)!;
     const { inHand } = lane;
-    if (inHand?.last !== last) return;
+    if (inHand?.last !== last || inHand.after !== lane.settled) return;
     lane.inHand = undefined;
-    const renewed = identity !== this.identity;
-    if (!renewed && inHand.after !== lane.settled) return;
     this.file.begin();
     for (const letter of dead) this.letters.insert(letter);
     for (const [key, value] of memory) {
       if (value === null) this.file.run("DELETE FROM memory WHERE key = ?", key);
       else this.file.run("INSERT OR REPLACE INTO memory (key, value) VALUES (?, ?)", key, value);
     }
-    // Another lane has found the database ahead, and what was open then counts as stored: this is the rest.
-    if (renewed) return this.passOver(lane, last);
     const counted = this.letters.settle(name, lane.settled, last);
     this.letters.limit();
     this.totals.stored += outcome.stored;
@@ -324,23 +324,6 @@ export class Store {
     this.moved(lane);
     // Who hears of a dead letter wants to see it.
     if (counted > 0) this.commit();
-  }
-
-  /** Counts everything of the lane up to `upto` as stored, inside the open transaction. */
-  passOver(lane: LaneState, upto: number): void {
-    const { letters, totals } = this;
-    const { name, settled } = lane;
-    if (upto <= settled) return;
-    const done = lane.queue.count(settled, upto);
-    const gone = letters.gone(name, settled, upto);
-    const dead = letters.settle(name, settled, upto);
-    totals.dead += dead;
-    totals.stored += done - dead - gone;
-    totals.rows += done - dead - gone;
-    lane.pending -= done - gone;
-    lane.settled = upto;
-    this.startGrace(lane);
-    this.moved(lane);
   }
 
   /** What the filters remember. */
@@ -390,7 +373,9 @@ export class Store {
   }
 }
 
-function numbersOf([, settled, written, kept, counted, waiting]: Position): Omit<LaneRow, "id" | "name"> {
+function numbersOf(
+  [, settled, written, kept, counted, waiting]: Position,
+): Omit<LaneRow, "id" | "name" | "identity"> {
   return { settled, written, kept, counted, waiting };
 }
 

@@ -27,6 +27,8 @@ export const noCounts = (): TotalCounts =>
 export interface LaneState {
   readonly id: number;
   readonly name: string;
+  /** The spool's, or one of its own. */
+  identity: string;
   /** Up to here everything is done with. */
   settled: number;
   /** What the ledger says, as far as this side knows. */
@@ -74,7 +76,7 @@ export interface Frame {
 /** Frames one behind the other: what `read` gives. */
 export interface Frames {
   readonly parts: readonly Frame[];
-  /** The spool's identity: whose ledger. */
+  /** Whose ledger. */
   readonly identity: string;
   /** What the ledger must say before they are written. */
   readonly after: number;

@@ -8,7 +8,7 @@
  */
 import { systemClock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
-import { dropOldest, renew } from "./changes.ts";
+import { dropOldest } from "./changes.ts";
 import { Disk, RESERVE_BYTES, sizeOf } from "./disk.ts";
 import { kindOf, LOG_BYTES } from "./file.ts";
 import { markDamaged, writeMark } from "./identity.ts";
@@ -110,17 +110,6 @@ export class SpoolThread {
   settle(action: () => void): void | Full {
     const answer = this.attempt(action);
     this.#flushTimer ??= setTimeout(() => this.#alone(() => this.#flush()), FLUSH_AFTER_MS);
-    return answer;
-  }
-
-  renew(upto: number, from: string): string | Full {
-    const { store } = this;
-    if (store.identity !== from) return from;
-    const identity = crypto.randomUUID();
-    const { path } = this.#options;
-    writeMark(path, { identities: [from, identity], open: true });
-    const answer = this.attempt(() => renew(store, upto, identity));
-    writeMark(path, { identities: [store.identity], open: true });
     return answer;
   }
 
@@ -248,7 +237,7 @@ export class SpoolThread {
     if (inode === this.#inode) return;
     const { file, identity } = this.store;
     const saved = saveRemoved(file, path, inode !== undefined);
-    if (inode === undefined) writeMark(path, { identities: [identity], open: false });
+    if (inode === undefined) writeMark(path, { identity, open: false });
     throw new Error(`the file ${path} was removed or replaced while it was in use; ${saved}`);
   }
 
@@ -289,7 +278,7 @@ export class SpoolThread {
     const { store } = this;
     if (!this.#broken) this.attempt(() => store.commit());
     store.file.close();
-    if (!this.#broken) writeMark(this.#options.path, { identities: [store.identity], open: false });
+    if (!this.#broken) writeMark(this.#options.path, { identity: store.identity, open: false });
     this.#lock.close();
   }
 }

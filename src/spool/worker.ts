@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../errors.ts";
 import { startThread } from "../thread.ts";
-import { drop, replay, rewind } from "./changes.ts";
+import { drop, renew, replay, rewind } from "./changes.ts";
 import { type LetterAnswer, lookUp } from "./requests.ts";
 import { SpoolThread } from "./thread.ts";
 import type { Frames, Move, Numbered, StoredLetter, TotalCounts } from "./stored.ts";
@@ -20,13 +20,6 @@ export interface Opened {
   readonly notes: readonly string[];
 }
 
-/** A batch as `settle` knows it again: `identity` is the spool's when it was read. */
-export interface BatchKey {
-  readonly lane: string;
-  readonly last: number;
-  readonly identity: string;
-}
-
 /** What the main side may ask; answers come in the order of the questions. */
 export type Request =
   | { op: "open"; path: string; graceMs: number; bytesMax: number; dropOldest: boolean }
@@ -34,7 +27,8 @@ export type Request =
   | { op: "read"; lane: string; countMax: number; bytesMax: number }
   | {
     op: "settle";
-    batch: BatchKey;
+    lane: string;
+    last: number;
     outcome: { stored: number; filtered: number; rows: number };
     dead: readonly StoredLetter[];
     memory: readonly (readonly [string, string | null])[];
@@ -42,7 +36,7 @@ export type Request =
   | { op: "park"; letters: readonly StoredLetter[] }
   | { op: "rewind"; lane: string; upto: number }
   | { op: "keptAfter"; lane: string }
-  | { op: "renew"; upto: number; from: string }
+  | { op: "renew"; lane: string; upto: number }
   | { op: "memory" }
   | { op: "letters"; ids: readonly number[] }
   | { op: "replay"; moves: readonly Move[] }
@@ -121,7 +115,7 @@ function serve(scope: Scope): void {
         });
       case "settle":
         return thread.settle(() =>
-          store.settle(request.batch, request.outcome, request.dead, request.memory)
+          store.settle(request.lane, request.last, request.outcome, request.dead, request.memory)
         );
       case "park":
         return thread.attempt(() => store.park(request.letters));
@@ -130,7 +124,7 @@ function serve(scope: Scope): void {
       case "keptAfter":
         return store.lanes.get(request.lane)?.kept ?? 0;
       case "renew":
-        return thread.renew(request.upto, request.from);
+        return thread.attempt(() => renew(store, request.lane, request.upto, crypto.randomUUID()));
       case "memory":
         return thread.look(() => store.memory());
       case "letters":

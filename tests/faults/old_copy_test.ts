@@ -38,12 +38,14 @@ class Copies implements AsyncDisposable {
       broker: { url: this.#broker.url, clientId: name },
       database: { url: `sqlite:${this.dir}/home/home.db` },
       spool: { path: "spool.db", linger: "2ms" },
-      routes: TABLES.map((table) => ({
-        topic: `Home/${name}/data`,
-        table,
-        decode: "json",
-        columns: { id: "$.id" },
-      })),
+      routes: TABLES.flatMap((table) =>
+        ["shared", name].map((from) => ({
+          topic: `Home/${from}/data`,
+          table,
+          decode: "json",
+          columns: { id: "$.id" },
+        }))
+      ),
     };
     return this.#stack.use(await Sluice.prepare({ dir: `${this.dir}/${name}`, config }));
   }
@@ -122,7 +124,7 @@ testWith(
     const first = await copies.gateway("attic");
     await first.start();
     await connected(first);
-    await copies.publish("attic", 3_000);
+    await copies.publish("shared", 3_000);
     await first.until("the backlog", ({ totals }) => totals.pending === 6_000);
     await first.stop();
     for (const suffix of ["", ".identity"]) {

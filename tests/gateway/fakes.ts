@@ -84,7 +84,7 @@ export class FakeSpool implements Spool {
     return Promise.resolve(this.#position);
   }
 
-  renew(upto: number): Promise<string> {
+  renew(_lane: string, upto: number): Promise<string> {
     this.renewals.push(upto);
     this.identity = "spool-2";
     this.#position = upto;

@@ -159,11 +159,3 @@ Deno.test("what an earlier lane has written is no surprise to the one that takes
   await drain(spool, sink, 3, earlier);
   assert.deepEqual(sink.requests.map((it) => [it.last, it.highest]), [[2, 4], [4, 4]]);
 });
-
-Deno.test("a batch that was read before another lane renewed the spool is read again, not written", async () => {
-  const spool = new FakeSpool([1, 2, 3].map((n) => delivery(n)));
-  const away = new BackOffError("gone");
-  const sink = new FakeSink([() => (spool.identity = "spool-2", Promise.reject(away))]);
-  await drain(spool, sink, 1);
-  assert.deepEqual(sink.requests.map((it) => [it.spool, it.adopt]), [["spool-1", false], ["spool-2", true]]);
-});

@@ -257,7 +257,7 @@ Deno.test("an old copy is what it was, and says up to where it had given out", a
   assert.equal(spool.identity, identity);
   assert.equal(spool.highestAtOpen, 5);
   // The database's ledger says 9: the gateway finds that, and asks for this.
-  assert.notEqual(await spool.renew(5, identity), identity);
+  assert.notEqual(await spool.renew("a", 5), identity);
   assert.equal(await nextBatch(spool, "a"), null);
   await spool.append([publish(10)], to("a"));
   const batch = (await nextBatch(spool, "a"))!;
