@@ -46,6 +46,7 @@ export function snapshotOf(parts: ReportParts): StatusSnapshot {
     pool: sink.pool ? { ...sink.pool.stats, connections: sink.pool.connections } : null,
     spool: {
       bytes: spool.bytes,
+      log_bytes: spool.logBytes,
       entries: spool.entries,
       max_bytes: spool.bytesMax,
       full: spool.full,

@@ -20,6 +20,8 @@ export interface StatusSnapshot {
   readonly pool: (PoolStats & { connections: readonly ConnectionState[] }) | null;
   readonly spool: {
     bytes: number;
+    /** Of the write-ahead log beside it. */
+    log_bytes: number;
     entries: number;
     max_bytes: number;
     full: boolean;
