@@ -14,11 +14,14 @@ export const LOG_BYTES = 4 * 1024 * 1024;
 /** After that the file of the log is made so small again. */
 const LOG_BYTES_KEPT = 2 * LOG_BYTES;
 
+/** How long another program that writes to the file is waited for. */
+const BUSY_TIMEOUT_MS = 5_000;
+
 const PRAGMAS = [
   `page_size = ${PAGE_BYTES}`,
   "journal_mode = WAL",
   "synchronous = FULL",
-  "busy_timeout = 5000",
+  `busy_timeout = ${BUSY_TIMEOUT_MS}`,
   `wal_autocheckpoint = ${LOG_BYTES / PAGE_BYTES}`,
   `journal_size_limit = ${LOG_BYTES_KEPT}`,
   "cache_size = -8000",
@@ -170,6 +173,16 @@ export class SpoolFile {
   /** Writes the log back into the file as far as nobody reads it, so that it begins anew instead of growing. */
   checkpoint(): void {
     this.all("PRAGMA wal_checkpoint(PASSIVE)");
+  }
+
+  /** Writes the log back and cuts it off, unless somebody reads it. Does not wait. */
+  cutLog(): void {
+    this.all("PRAGMA busy_timeout = 0");
+    try {
+      this.all("PRAGMA wal_checkpoint(TRUNCATE)");
+    } finally {
+      this.all(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    }
   }
 
   /** Bytes in use: what is free inside the file does not count. */

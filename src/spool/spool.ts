@@ -181,16 +181,17 @@ export class SqliteSpool implements Spool {
 
   async settle(batch: Batch, { stored, filtered, rows, dead, memory = [] }: Outcome): Promise<void> {
     const { lane, last } = batch;
-    const answer = await this.#rpc.call<Full | null>({
+    const request: Request = {
       op: "settle",
       lane,
       last,
       outcome: { stored, filtered, rows },
       dead: dead.map(letterOf),
       memory: [...memory],
-    });
-    // It is read again, and the ledger will tell that it is in the database. Not at once: there is no room yet.
-    if (answer) await sleep(FULL_RETRY_MS);
+    };
+    // Where the disk is full the batch is forgotten, the second time it is ignored, and then it is read again: the
+    // ledger will tell that it is in the database. Not at once: there is no room yet.
+    while (await this.#rpc.call<Full | null>(request)) await sleep(FULL_RETRY_MS);
   }
 
   /** Throws `StallError` where there is no room for them. */

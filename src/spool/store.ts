@@ -305,8 +305,8 @@ export class Store {
     const lane = this.lanes.get(name)!;
     const { inHand } = lane;
     if (inHand?.last !== last || inHand.after !== lane.settled) return;
-    lane.inHand = undefined;
     this.file.begin();
+    lane.inHand = undefined;
     for (const letter of dead) this.letters.insert(letter);
     for (const [key, value] of memory) {
       if (value === null) this.file.run("DELETE FROM memory WHERE key = ?", key);

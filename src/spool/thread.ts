@@ -30,6 +30,7 @@ const GRACE_SHARE = 0.5;
 const LETTERS_SHARE = 0.1;
 /** Of the limit: what goes at a time under `onFull: "dropOldest"`. */
 const DROP_SHARE = 0.05;
+const LOCKED = "another program locks the spool";
 /** Free inside the file: an append needs no more room on the disk than for the log. */
 const FREE_INSIDE_BYTES = 1024 * 1024;
 
@@ -119,12 +120,15 @@ export class SpoolThread {
    */
   attempt<T>(action: () => T): T | Full {
     if (this.#broken) throw this.#broken;
+    const { open } = this.store.file;
     try {
       this.#checkFile();
       return action();
     } catch (error) {
       const kind = kindOf(error);
       if (kind === "failed" || kind === "damage") throw this.#break(error);
+      // Another program has the lock, and no transaction was begun: everything is as it was.
+      if (kind === "busy" && !open && !this.store.file.open) return { full: LOCKED };
       try {
         this.#rollbacks++;
         this.store.reload();
@@ -132,7 +136,7 @@ export class SpoolThread {
       } catch (next) {
         if (kindOf(next) !== "full" && kindOf(next) !== "busy") throw this.#break(next);
       }
-      return { full: kind === "full" ? "the disk of the spool is full" : "another program locks the spool" };
+      return { full: kind === "full" ? "the disk of the spool is full" : LOCKED };
     }
   }
 
@@ -191,13 +195,14 @@ export class SpoolThread {
     if (reason === null) return null;
     while (this.store.sweep(true));
     this.store.commit();
+    if (this.#excessLog() > 0) this.store.file.cutLog();
     return this.#reason();
   }
 
   #reason(): string | null {
-    const { path, bytesMax } = this.#options;
+    const { bytesMax } = this.#options;
     const { file } = this.store;
-    const log = Math.max(0, sizeOf(`${path}-wal`) - 2 * LOG_BYTES);
+    const log = this.#excessLog();
     if (file.bytes + log >= bytesMax) {
       return log > bytesMax / 2
         ? `the log of the spool has grown to ${log} bytes, because another program reads it all the time`
@@ -206,6 +211,11 @@ export class SpoolThread {
     const free = this.#disk.freeBytes;
     if (free >= RESERVE_BYTES || file.freeBytes >= FREE_INSIDE_BYTES) return null;
     return `the disk of the spool is full but for ${free} bytes, which it needs to be drained`;
+  }
+
+  /** Beyond what SQLite's log takes of the disk where nobody is in its way. */
+  #excessLog(): number {
+    return Math.max(0, sizeOf(`${this.#options.path}-wal`) - 2 * LOG_BYTES);
   }
 
   #sweep(): void {
