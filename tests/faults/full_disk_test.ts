@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { testWith } from "../servers/needs.ts";
 import { SmallDisk } from "../servers/small_disk.ts";
+import { assertSums, publish, Scratch, stored, textsOf, to } from "../spool/scratch_spool.ts";
 import { Scene, type SceneOptions } from "./scene.ts";
 import { packets } from "./wire.ts";
 
@@ -86,3 +87,35 @@ for (const [ended, how] of [["kill", "was killed"], ["stop", "was stopped"]] as 
     },
   );
 }
+
+testWith(
+  ["smallDisk"],
+  "49: a batch whose settling could not be made durable is read again, though nothing new comes",
+  async () => {
+    await using disk = await SmallDisk.open({ megabytes: 16 });
+    using scratch = new Scratch(disk.dir);
+    await using spool = await scratch.open();
+    await spool.append([publish(1)], to("a"));
+    const stop = new AbortController();
+    const settled = Promise.withResolvers<void>();
+    const reading = (async () => {
+      let times = 0;
+      for await (const batch of spool.batches("a", stop.signal)) {
+        assert.deepEqual(textsOf(batch), ["1"]);
+        if (++times === 2) break;
+        // More than what is left of the log's last page.
+        await spool.settle(batch, { ...stored(batch), memory: [["key", "x".repeat(50_000)]] });
+        settled.resolve();
+      }
+    })();
+    await disk.fill();
+    await settled.promise;
+    // By the second answer the lane waits for news. This takes the settling back.
+    for (let n = 0; n < 2; n++) await spool.ping();
+    void spool.append([publish(2)], to("b"), stop.signal).catch(() => {});
+    await reading;
+    await disk.free();
+    stop.abort();
+    await assertSums(spool);
+  },
+);
