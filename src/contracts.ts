@@ -3,7 +3,8 @@
  *
  * Source: broker to gateway. Spool: the log on disk. Router: message to rows. Sink: rows to database.
  */
-import type { Address, Arrival, Batch, DeadLetter, Delivery, Row } from "./message.ts";
+import type { HourSpan } from "./hourly.ts";
+import type { Address, Arrival, Batch, DeadLetter, Delivery, Row, TableDesign } from "./message.ts";
 
 /** The broker's side. Connects, subscribes and reconnects by itself, for ever. */
 export interface Source extends AsyncDisposable {
@@ -43,7 +44,7 @@ export interface Outcome {
   /** Deliveries that could not be decoded. Those the database refused were parked before. Keyed by (lane, sequence): repeating one is harmless. */
   readonly dead: readonly DeadLetter[];
   /** What the filters remember from now on: key and value, `null` to forget a key. */
-  readonly memory?: readonly (readonly [key: string, value: string | null])[];
+  readonly memory?: MemoryChanges;
 }
 
 /** The log on disk. What `append` has promised survives `kill -9` and, with an honest disk, power loss. */
@@ -131,12 +132,21 @@ export interface Totals {
   readonly rows: number;
 }
 
+/** Changes of what is remembered: key and value, `null` to forget a key. */
+export type MemoryChanges = readonly (readonly [key: string, value: string | null])[];
+
+/** A table whose rows grow old or are summed up by the hour. */
+export interface KeptTable {
+  readonly table: string;
+  readonly design: TableDesign;
+}
+
 /** What the routes make of deliveries. */
 export interface Decoded {
   readonly rows: readonly Row[];
   readonly dead: readonly DeadLetter[];
   readonly filtered: number;
-  readonly memory: readonly (readonly [key: string, value: string | null])[];
+  readonly memory: MemoryChanges;
 }
 
 export interface Router {
@@ -146,6 +156,20 @@ export interface Router {
   address(topic: string): readonly Address[];
   /** Rows for the deliveries of one lane. Pure but for the filters' memory, which moves on only with what is returned. Never throws for a bad payload. */
   decode(lane: string, deliveries: readonly Delivery[]): Decoded;
+  /**
+   * What is to be remembered of `decoded` now that its rows are committed, but for those of the deliveries that the
+   * database refused: a filter must not take them for stored. Call it after the commit, and settle with it at once.
+   */
+  remember(
+    decoded: Decoded,
+    refused: { has(sequence: number): boolean; readonly size: number },
+  ): MemoryChanges;
+  /** The tables that are looked after, of those that there are or may be. */
+  readonly kept: readonly KeptTable[];
+  /** Hands over the hours of a table that got rows since they were handed over last, in order; they are remembered until `returnHours`. */
+  takeHours(table: string): readonly HourSpan[];
+  /** Of those that were taken: what was not summed up, and is handed over again next time. */
+  returnHours(table: string, hours: readonly HourSpan[]): void;
 }
 
 /** A row that the database will not take, alone and for its own sake. */
@@ -167,6 +191,10 @@ export interface WriteRequest {
   readonly highest: number;
   /** Take a missing or too low ledger row as it stands, whatever `after` is: what it lacks cannot be given back. @default false */
   readonly adopt?: boolean;
+  /** The row that was committed last before these, where it is known: without a ledger row it tells whether rows are missing, too. */
+  readonly previous?: Row;
+  /** Rows of this lane that come later, not to be written: where nothing is taken, one that would be shows that it is not the table's fault. */
+  readonly witnesses?: readonly Row[];
   /** May be empty: then only the ledger moves. Rows of one sequence stand together, in order of sequence. */
   readonly rows: readonly Row[];
   /** Called, and awaited, with the rows that the database refuses, before the transaction that leaves them out commits. */
@@ -180,6 +208,22 @@ export interface Written {
   readonly refused: number;
 }
 
+export interface Maintenance extends KeptTable {
+  /** The gateway's wall clock. */
+  readonly nowMs: number;
+  /** Hours with new rows, beside those after the last one that was summed up. */
+  readonly hours: readonly HourSpan[];
+}
+
+export interface Maintained {
+  /** There is more to do at once: it was only interrupted, so that others have their turn. */
+  readonly more: boolean;
+  /** Hours that were given and are not summed up yet. */
+  readonly hours: readonly HourSpan[];
+  /** What the owner of the table should do or know, for example a missing index; null: nothing. */
+  readonly advice: string | null;
+}
+
 /** The database. Holds no state of a batch: everything it must remember is in the ledger. */
 export interface Sink extends AsyncDisposable {
   /**
@@ -191,4 +235,10 @@ export interface Sink extends AsyncDisposable {
   write(request: WriteRequest, signal: AbortSignal): Promise<Written>;
   /** One cheap round trip. Throws as `write` does. */
   ping(signal: AbortSignal): Promise<void>;
+  /**
+   * Looks after a table: removes rows that are too old, sums up finished hours. In small steps of their own, for a few
+   * seconds at most; harmless when interrupted or repeated. A table that is not there is none of its business. Throws
+   * as `write` does.
+   */
+  maintain?(task: Maintenance, signal: AbortSignal): Promise<Maintained>;
 }

@@ -41,13 +41,16 @@ export class BackOffError extends SluiceError {
 export class StallError extends SluiceError {
   readonly errno: number | null;
   readonly lane: string;
+  /** It refuses each row that it was given; one that it took would show that the others are bad for their own sake. */
+  readonly refusesAll: boolean;
   constructor(
     message: string,
-    options: ErrorOptions & { hint?: string; errno?: number | null; lane: string },
+    options: ErrorOptions & { hint?: string; errno?: number | null; lane: string; refusesAll?: boolean },
   ) {
     super(message, options);
     this.errno = options.errno ?? null;
     this.lane = options.lane;
+    this.refusesAll = options.refusesAll ?? false;
   }
 }
 
@@ -56,13 +59,16 @@ export class LedgerError extends SluiceError {
   readonly kind: "behind" | "ahead" | "missing";
   /** What the ledger says; 0 where the row is missing. */
   readonly upto: number;
+  /** True where the ledger's row is missing and what was committed is there all the same. */
+  readonly held: boolean;
   constructor(
     message: string,
-    options: ErrorOptions & { hint?: string; kind: LedgerError["kind"]; upto: number },
+    options: ErrorOptions & { hint?: string; kind: LedgerError["kind"]; upto: number; held?: boolean },
   ) {
     super(message, options);
     this.kind = options.kind;
     this.upto = options.upto;
+    this.held = options.held ?? false;
   }
 }
 

@@ -9,9 +9,11 @@ import { type Clock, sleep, systemClock } from "./clock.ts";
 import type { Router, Sink, Source, Spool } from "./contracts.ts";
 import { SluiceError } from "./errors.ts";
 import type { Faults } from "./faults.ts";
+import type { Arrival } from "./message.ts";
 import { Availability } from "./gateway/availability.ts";
 import { Lane } from "./gateway/lane.ts";
 import { Recent } from "./gateway/recent.ts";
+import { Upkeep } from "./gateway/upkeep.ts";
 
 export interface GatewayParts {
   readonly source: Source;
@@ -36,9 +38,12 @@ export class Gateway {
   readonly #faults: Faults;
   readonly #clock: Clock;
   readonly #stopMs: number;
+  readonly #upkeep: Upkeep;
   readonly #lanes = new Map<string, Lane>();
   /** Those that were stopped when parts were exchanged. */
   #earlier: ReadonlyMap<string, Lane> = new Map();
+  /** Lanes whose table takes nothing. */
+  readonly #doubting = new Set<Lane>();
   readonly #failed = Promise.withResolvers<never>();
   #parts: GatewayParts;
   #tasks: Promise<void>[] = [];
@@ -55,6 +60,7 @@ export class Gateway {
     this.#clock = clock;
     this.#progressAt = clock.now();
     this.availability = new Availability({ clock, faults });
+    this.#upkeep = new Upkeep({ parts: () => this.#parts, faults, availability: this.availability, clock });
     this.#failed.promise.catch(() => {});
   }
 
@@ -85,12 +91,16 @@ export class Gateway {
 
   /**
    * Exchanges parts: stops the loops after what they have in hand, and starts them again on the new ones, unless the
-   * gateway is stopped meanwhile. Call it when the last call has resolved.
+   * gateway is stopped meanwhile. `parts` is called in between, when nothing is remembered any more that the new ones
+   * would not know. Call it when the last call has resolved.
    */
-  async replace(parts: Partial<GatewayParts>): Promise<void> {
+  async replace(parts: () => Promise<Partial<GatewayParts>>): Promise<void> {
     await this.#halt(this.#stopMs);
-    this.#parts = { ...this.#parts, ...parts };
-    if (!this.#ended) this.#start();
+    try {
+      this.#parts = { ...this.#parts, ...await parts() };
+    } finally {
+      if (!this.#ended) this.#start();
+    }
   }
 
   /** Starts the loop of a lane that the spool has just begun. */
@@ -102,6 +112,7 @@ export class Gateway {
       availability: this.availability,
       clock: this.#clock,
       earlier: this.#earlier.get(name),
+      doubting: this.#doubting,
       onDone: (batch, dead) => this.recent.add(batch, dead),
     });
     this.#lanes.set(name, lane);
@@ -118,10 +129,12 @@ export class Gateway {
     this.#cut = new AbortController();
     this.#earlier = new Map(this.#lanes);
     this.#lanes.clear();
+    this.#doubting.clear();
     this.#tasks = [];
     this.#begin(this.#intake(this.#stop.signal));
     this.#begin(this.#watchDatabase(this.#stop.signal));
     this.#begin(this.#beat(this.#stop.signal));
+    this.#begin(this.#upkeep.run(this.#stop.signal));
     for (const name of this.#parts.spool.lanes) this.openLane(name);
   }
 
@@ -132,6 +145,17 @@ export class Gateway {
     for await (const arrivals of source.arrivals(signal)) {
       await spool.append(arrivals, address, signal);
       source.acknowledge(arrivals);
+      if (this.#doubting.size > 0) this.#offer(arrivals, router);
+    }
+  }
+
+  /** Shows what has come to the lanes that do not know whose fault it is that their table takes nothing. */
+  #offer(arrivals: readonly Arrival[], router: Router): void {
+    for (const arrival of arrivals) {
+      if (arrival.kind !== "publish") continue;
+      for (const { lane, route } of router.address(arrival.topic)) {
+        this.#lanes.get(lane)?.offer(arrival, route);
+      }
     }
   }
 

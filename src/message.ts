@@ -12,6 +12,7 @@ export interface Message {
   readonly topic: string;
   readonly payload: Uint8Array;
   readonly qos: QoS;
+  /** It had been kept by the broker and came with the subscription: it may be old. */
   readonly retain: boolean;
   /** When the gateway read it from the socket: milliseconds since 1970 UTC, wall clock. */
   readonly receivedAtMs: number;
@@ -93,7 +94,33 @@ export interface RowColumn {
     | "gateway"
     | "sequence"
     | "level"
+    | "time"
     | "value";
+  /** Unit of the value, for the comment of a column that is made. */
+  readonly unit?: string;
+}
+
+/** A column of a table as all routes to it together want it. */
+export interface DesignColumn extends RowColumn {
+  /** Not every route to the table writes it: it must be able to be NULL. */
+  readonly sometimes?: boolean;
+}
+
+/** A table as all routes to it together want it made and looked after. */
+export interface TableDesign {
+  readonly columns: readonly DesignColumn[];
+  /** Columns of the primary key; empty: an `id` of its own. */
+  readonly key: readonly string[];
+  /** Columns that tell its series apart: device and name, room. */
+  readonly series: readonly string[];
+  /** The column of the time, in UTC, that a row's age and its hour go by; undefined where there is none. */
+  readonly time: string | undefined;
+  /** Rows that are older are removed; undefined: none. */
+  readonly retentionMs: number | undefined;
+  /** Whether `<table>_hourly` is kept. */
+  readonly hourly: boolean;
+  /** One of many that a name with placeholders stands for: each should take little room. */
+  readonly isOneOfMany: boolean;
 }
 
 /** What all rows of one route to one table have in common; rows share the object, so that they can be grouped by identity. */
@@ -103,6 +130,8 @@ export interface Shape {
   readonly onDuplicateKey: OnDuplicateKey;
   /** Columns of the key of a table that the gateway makes; empty: an `id` of its own. */
   readonly key: readonly string[];
+  /** What the table is beyond this route; undefined: no more than `columns` and `key` say. */
+  readonly design?: TableDesign;
 }
 
 /** One row for one table. `values` lie in the order of `shape.columns`. One delivery may make several rows, which stand or fall together. */

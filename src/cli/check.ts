@@ -10,6 +10,7 @@ import { mysqlSettings, probeOf } from "../gateway/parts.ts";
 import { classify, errnoOf } from "../mysql/classify.ts";
 import { connectMysql, type MysqlConnection } from "../mysql/connect.ts";
 import { compareTable, inspectServer, inspectTable } from "../mysql/inspect.ts";
+import { upkeepFindings } from "../mysql/upkeep_check.ts";
 import { shapesOf } from "../route/mod.ts";
 import { formatDuration } from "../units.ts";
 import { type Command, CONFIG_OPTION, type Io, JSON_OPTION } from "./command.ts";
@@ -161,7 +162,7 @@ async function checkDatabase(loaded: LoadedConfig, report: Report, signal: Abort
   }
   let connection: MysqlConnection;
   try {
-    connection = await connectMysql(mysqlSettings(database), { signal });
+    connection = await connectMysql({ ...mysqlSettings(database), signal });
   } catch (error) {
     const errno = errnoOf(error);
     const fix = classify(error, "mysql") === "auth"
@@ -186,7 +187,10 @@ async function checkDatabase(loaded: LoadedConfig, report: Report, signal: Abort
       const said = JSON.stringify([loaded.madeFrom[i], shape]);
       if (compared.has(said)) continue;
       compared.add(said);
-      const findings = compareTable(shape, await inspectTable(connection, shape.table), database);
+      const findings = [
+        ...compareTable(shape, await inspectTable(connection, shape.table), database),
+        ...await upkeepFindings(connection, shape, database),
+      ];
       for (const { severity, code, message, column, sql } of findings) {
         const path = ["routes", loaded.madeFrom[i], ...(column ? ["columns", column] : ["table"])];
         report.add(...at(loaded, path, { severity, code, message, fix: sql }));

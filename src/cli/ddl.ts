@@ -4,6 +4,7 @@
 import { loadConfig } from "../config/load.ts";
 import { UsageError } from "../errors.ts";
 import { createTableSql, LEDGER_SQL } from "../mysql/ddl.ts";
+import { hourlyTableSql } from "../mysql/hourly.ts";
 import { shapesOf } from "../route/mod.ts";
 import { type Command, CONFIG_OPTION } from "./command.ts";
 
@@ -23,6 +24,8 @@ export const ddl: Command = {
         if (column.role === "value" && column.type === undefined) untyped.add(column.name);
       }
       tables.add(`${createTableSql(shape)};\n`);
+      const hourly = hourlyTableSql(shape);
+      if (hourly !== undefined) tables.add(`${hourly};\n`);
     }
     for (const sql of tables) io.out(sql);
     if (untyped.size > 0) {

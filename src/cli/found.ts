@@ -4,7 +4,7 @@
  */
 import type { Proposal } from "../discover/proposal.ts";
 import { routeText } from "../discover/route_text.ts";
-import { columnSql, createTableSql, quote } from "../mysql/ddl.ts";
+import { columnType, createTableSql } from "../mysql/ddl.ts";
 import { createRouter, expandPreset, shapesOf } from "../route/mod.ts";
 import type { Shape } from "../message.ts";
 import type { RouteOptions } from "../route/options.ts";
@@ -56,7 +56,7 @@ function columnsOf(
     return {
       ...(named && { table }),
       name: column.name,
-      type: columnSql(column).slice(quote(column.name).length + 1).replace(/ (NOT )?NULL$/, ""),
+      type: columnType(column).sql,
       unit: given?.unit ?? null,
       value: given?.value ?? null,
     };

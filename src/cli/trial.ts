@@ -63,8 +63,7 @@ export async function tryDatabase(
   const { host, port, user, database } = address;
   const where = `${host}:${port}`;
   try {
-    const settings = { host, port, user, database, password: () => Promise.resolve(password) };
-    const connection = await connectMysql(settings, { signal });
+    const connection = await connectMysql({ host, port, user, database, password, signal });
     const { version } = connection;
     await connection.close().catch(() => {});
     connection.destroy();

@@ -11,10 +11,11 @@ import * as v from "valibot";
 import { ConfigurationError, messageOf } from "../errors.ts";
 import { brokerAddress } from "../mqtt/broker_options.ts";
 import { databaseAddress } from "../mysql/address.ts";
-import { expandPreset, validateRoute } from "../route/mod.ts";
+import { tableLimits } from "../mysql/limits.ts";
+import { expandPreset, routesProblems, shapesOf, validateRoute } from "../route/mod.ts";
 import type { RouteOptions } from "../route/options.ts";
+import { formatDuration, parseDuration } from "../units.ts";
 import { type Finding, placeOf } from "./finding.ts";
-import { notYet } from "./not_yet.ts";
 import { type Config, configSchema, DEFAULT_ROUTE } from "./schema.ts";
 
 export interface LoadedConfig {
@@ -119,9 +120,6 @@ class Reader {
     if (!result.success) { for (const issue of result.issues) this.#issue(issue); }
     this.#checkUrls();
     this.#checkRoutes();
-    for (const { path, message } of notYet(valueOf(this.#root))) {
-      this.#at("error", "not-supported-yet", message, path);
-    }
     return result.success ? this.#complete(result.output) : undefined;
   }
 
@@ -156,12 +154,15 @@ class Reader {
   #checkRoutes(): void {
     const routes = this.#root && findNodeAtLocation(this.#root, ["routes"]);
     const seen = new Map<string, number>();
+    const good: { readonly route: RouteOptions; readonly at: number }[] = [];
     routes?.children?.forEach((node, i) => {
       const value = valueOf(node) as RouteOptions;
       if (node.type !== "object") return;
-      for (const { path, message } of problemsOf(value)) {
+      const problems = problemsOf(value);
+      for (const { path, message } of problems ?? []) {
         this.#at("error", "route", message, ["routes", i, ...path]);
       }
+      if (problems?.length === 0) good.push({ route: value, at: i });
       const key = JSON.stringify([value.topic, value.preset, value.table]);
       const twin = seen.get(key);
       if (twin !== undefined) {
@@ -170,6 +171,24 @@ class Reader {
         this.#at("warning", "duplicate-route", message, ["routes", i]);
       } else seen.set(key, i);
     });
+    this.#checkTables(good);
+  }
+
+  /** What only the routes to a table together, and its database, can know to be wrong. */
+  #checkTables(good: readonly { readonly route: RouteOptions; readonly at: number }[]): void {
+    const made = good.flatMap(({ route, at }) =>
+      expandPreset(withMs(route)).map((it) => ({ route: it, at }))
+    );
+    const routes = made.map((it) => it.route);
+    const url = this.#root && findNodeAtLocation(this.#root, ["database", "url"])?.value;
+    const isMysql = typeof url === "string" && !url.startsWith("sqlite:");
+    const found = [
+      ...routesProblems(routes, formatDuration),
+      ...(isMysql ? tableLimits(shapesOf(routes)) : []),
+    ];
+    for (const { route, path, message } of found) {
+      this.#at("error", "route", message, ["routes", made[route].at, ...path]);
+    }
   }
 
   /** URLs are read by those who use them. */
@@ -303,13 +322,22 @@ export function placeInFile(source: string, path: Path): { offset: number; lengt
   return { offset: root.offset, length: 1 };
 }
 
-/** A route of the wrong shape has been reported already. */
-function problemsOf(route: RouteOptions): ReturnType<typeof validateRoute> {
+/** Undefined for a route of the wrong shape, which has been reported already. */
+function problemsOf(route: RouteOptions): ReturnType<typeof validateRoute> | undefined {
   try {
-    return validateRoute(route);
+    const problems = validateRoute(route);
+    // Whether it compiles at all: what is only of the wrong type is the schema's business.
+    if (problems.length === 0) shapesOf(expandPreset(withMs(route)));
+    return problems;
   } catch {
-    return [];
+    return undefined;
   }
+}
+
+/** As the schema has it, where the duration is one. */
+function withMs(route: RouteOptions): RouteOptions {
+  const { retention, ...rest } = route as RouteOptions & { readonly retention?: unknown };
+  return typeof retention === "string" ? { ...rest, retentionMs: parseDuration(retention) } : rest;
 }
 
 /** The value of a node, with `__proto__` as an ordinary key. */

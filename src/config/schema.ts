@@ -187,8 +187,27 @@ const route = v.pipe(
         doc("wide: a column each; narrow: a row each; json; latest: one row for a topic"),
       ),
     ),
-    retention: v.optional(v.pipe(duration(), doc("Rows older than this are removed"))),
-    hourly: v.optional(v.pipe(v.boolean(), doc("Keep hourly minimum, mean and maximum"))),
+    retention: v.optional(
+      v.pipe(
+        duration(),
+        v.minValue(1_000, "must be at least a second"),
+        doc("Rows that arrived longer ago than this are removed"),
+      ),
+    ),
+    hourly: v.optional(
+      v.pipe(
+        v.union([
+          v.boolean(),
+          v.strictObject({
+            by: v.pipe(v.array(text()), doc("Columns that tell series apart; may be empty")),
+          }),
+        ]),
+        doc(
+          "Keep minimum, mean, maximum and count of every number, by hour and series, in a table <table>_hourly; " +
+            "default series: device and name of a preset, otherwise what tells topics apart",
+        ),
+      ),
+    ),
   }),
   v.transform(({ retention, ...rest }): RouteOptions => ({
     ...rest,

@@ -28,19 +28,40 @@ export function parseJson(text: string): unknown {
   return parse(text, LONG_NUMBER.test(text) ? exactNumber : undefined);
 }
 
+/** MySQL and MariaDB take some of these for 0. */
+const ABSURD = /[eE]\+?0*[1-9]\d{4,}$/;
+
 type Reviver = (key: string, value: unknown, context: { source?: string }) => unknown;
 
 function parse(text: string, reviver?: Reviver): unknown {
   try {
     return JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
   } catch (error) {
+    if (error instanceof UnreadableError) throw error;
     throw new UnreadableError(
       `not JSON: ${(error as Error).message.replace(/^.*?JSON\.parse: /, "").replace(/\s+/g, " ")}`,
     );
   }
 }
 
-function exactNumber(_key: string, value: unknown, { source }: { source?: string }): unknown {
-  if (typeof value !== "number" || source === undefined) return value;
-  return String(value) === source ? value : parseNumber(source) ?? source;
+function exactNumber(this: object, key: string, value: unknown, { source }: { source?: string }): unknown {
+  if (typeof value !== "number" || source === undefined || String(value) === source) return value;
+  if (ABSURD.test(source)) throw new UnreadableError("a number with an exponent beyond every range");
+  const exact = parseNumber(source) ?? source;
+  if (typeof exact === "string") keep(this, key, exact);
+  return exact;
+}
+
+/** Numbers that stayed as their text, by the array or object that they are in. */
+const kept = new WeakMap<object, Map<string, string>>();
+
+function keep(holder: object, key: string, text: string): void {
+  let texts = kept.get(holder);
+  if (!texts) kept.set(holder, texts = new Map());
+  texts.set(key, text);
+}
+
+/** Whether the text that lies there was written as a number, and must be written as one again. */
+export function wasNumber(holder: object, key: string, text: string): boolean {
+  return kept.get(holder)?.get(key) === text;
 }

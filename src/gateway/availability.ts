@@ -19,6 +19,7 @@ export class Availability {
   readonly #faults: Faults;
   readonly #backoff: Backoff;
   #reachable = false;
+  #succeededAt = -Infinity;
   #recovered = Promise.withResolvers<void>();
   /** When the wait in course ends: all lanes share it, so that many of them do not make it grow faster. */
   #nextTryAt = -Infinity;
@@ -34,8 +35,29 @@ export class Availability {
     return this.#reachable;
   }
 
+  /** Resolves when the database answers; rejects with the signal's reason. */
+  async reached(signal: AbortSignal): Promise<void> {
+    const aborted = Promise.withResolvers<void>();
+    const onAbort = () => aborted.resolve();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      while (!this.#reachable && !signal.aborted) {
+        await Promise.race([this.#recovered.promise, aborted.promise]);
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+    signal.throwIfAborted();
+  }
+
+  /** Whether a statement of anybody's went through since then (on the clock's `now`). */
+  succeededSince(ms: number): boolean {
+    return this.#succeededAt > ms;
+  }
+
   /** A statement went through. `detail` says how much waited, for the line that ends the outage. */
   succeeded(detail: () => string): void {
+    this.#succeededAt = this.#clock.now();
     if (this.#reachable) return;
     this.#reachable = true;
     this.#backoff.reset();

@@ -17,6 +17,7 @@ import { createRouter } from "../route/mod.ts";
 import { openSqliteSink } from "../sqlite/sink.ts";
 import { openSpool, type SqliteSpool } from "../spool/spool.ts";
 import { formatSize } from "../units.ts";
+import { SessionFile } from "./session_file.ts";
 
 export async function openSpoolOf(
   config: Config,
@@ -57,8 +58,20 @@ export async function openSpoolOf(
   return spool;
 }
 
-export function routerOf({ routes, name }: Config, memory: ReadonlyMap<string, string>): Router {
-  return createRouter({ routes, gateway: name, memory });
+/** `faults`: told when a name with placeholders has as many tables as there may be. */
+export function routerOf(
+  { routes, name }: Config,
+  memory: ReadonlyMap<string, string>,
+  faults?: Faults,
+): Router {
+  const ofTables = "tables ";
+  // The limit of an earlier configuration is none of this one's.
+  for (const { key } of faults?.current ?? []) if (key.startsWith(ofTables)) faults!.end(key);
+  const onTablesFull = (template: string, sentence: string) =>
+    faults?.begin(`${ofTables}${template}`, sentence, {
+      hint: "use one table with a column for what differs; `sluice dead list` shows what was refused",
+    });
+  return createRouter({ routes, gateway: name, memory, onTablesFull });
 }
 
 /** Opens the source. The filters of the session are kept in a file beside the spool, so that a removed one is unsubscribed. */
@@ -68,15 +81,18 @@ export async function openSourceOf(
   faults: Faults,
 ): Promise<MqttSource> {
   const { broker, spool } = config;
-  const file = `${spool.path}.subscriptions`;
+  const session = new SessionFile(`${spool.path}.session`, broker.clientId);
+  const note = await session.read();
   return openSource({
     ...brokerOptions(config),
     clientId: broker.clientId,
     sessionExpirySec: Math.floor(broker.sessionExpiry / 1_000),
     lingerMs: spool.linger,
     filters,
-    previousFilters: await readLines(file),
-    onSubscribed: (granted) => void Deno.writeTextFile(file, granted.join("\n")).catch(() => {}),
+    previousFilters: note.filters,
+    onSubscribed: (filters) => session.write({ filters }),
+    previousDropped: note.dropped,
+    onDropped: (dropped) => session.write({ dropped }),
     onEvent: (event) => report(event, faults),
   });
 }
@@ -105,11 +121,6 @@ function pems(files: { ca?: string; cert?: string; key?: string }) {
   return { ca: read(files.ca), cert: read(files.cert), key: read(files.key) };
 }
 
-async function readLines(file: string): Promise<string[]> {
-  const text = await Deno.readTextFile(file).catch(() => "");
-  return text.split("\n").filter((line) => line !== "");
-}
-
 function report(event: SourceEvent, faults: Faults): void {
   switch (event.kind) {
     case "connected":
@@ -121,9 +132,18 @@ function report(event: SourceEvent, faults: Faults): void {
       return faults.note(
         "the broker did not keep the session: messages that it held for this gateway are lost",
       );
+    case "sessionExpires":
+      return faults.note(
+        event.grantedSec === 0
+          ? "the broker keeps no session for this gateway: messages that come while it is away are lost " +
+            `(broker.sessionExpiry asks for ${event.askedSec} s)`
+          : `the broker keeps messages for an absent gateway for ${event.grantedSec} s only, ` +
+            `although broker.sessionExpiry asks for ${event.askedSec} s`,
+      );
     case "brokerDropped":
       return faults.note(
-        `the broker has dropped ${event.more} messages, perhaps of this gateway: raise max_queued_messages`,
+        `the broker has dropped ${event.more} messages, perhaps of this gateway: raise what it keeps for an ` +
+          "absent client (mosquitto: max_queued_messages)",
       );
     case "subscriptions": {
       const wrong = [

@@ -7,6 +7,7 @@ import type { SpoolStats } from "../contracts.ts";
 import type { Faults } from "../faults.ts";
 import type { Gateway } from "../gateway.ts";
 import type { SourceStats } from "../mqtt/source.ts";
+import { poolPicture } from "../status/pool_picture.ts";
 import type { RecentEntry, StatusSnapshot } from "../status/snapshot.ts";
 import { databaseName, type OpenSink } from "./parts.ts";
 import type { RecentMessage } from "./recent.ts";
@@ -41,9 +42,10 @@ export function snapshotOf(parts: ReportParts): StatusSnapshot {
       url: URL.parse(config.broker.url)?.host ?? "",
       error: source.lastError?.message ?? null,
       dropped: source.brokerDropped ?? null,
+      refused: source.refused.map(({ filter }) => filter),
     },
     database: { reachable, address: databaseName(config.database.url) },
-    pool: sink.pool ? { ...sink.pool.stats, connections: sink.pool.connections } : null,
+    pool: sink.pool ? poolPicture(sink.pool) : null,
     spool: {
       bytes: spool.bytes,
       log_bytes: spool.logBytes,

@@ -53,7 +53,7 @@ export class Service implements AsyncDisposable {
     const { faults } = this.#options;
     await assertReadable(config);
     this.#spool = await openSpoolOf(config, (lane) => this.#gateway?.openLane(lane), faults);
-    const router = routerOf(config, await this.#spool.memory());
+    const router = routerOf(config, await this.#spool.memory(), faults);
     this.#spool.routeBy((topic) => router.address(topic));
     this.#sink = openSinkOf(config, this.#options.faults);
     this.#source = await openSourceOf(config, router.filters, faults);
@@ -65,6 +65,10 @@ export class Service implements AsyncDisposable {
         listen: listenOf(config.status.listen),
         token: await config.status.token?.read(),
         snapshot: () => this.snapshot(),
+        onFault: (reason) => {
+          if (reason === null) faults.end("status page");
+          else faults.begin("status page", `nobody can reach the status page: ${reason}`);
+        },
       });
     }
   }
@@ -128,18 +132,22 @@ export class Service implements AsyncDisposable {
     if (changed("spool") || changed("status")) {
       faults.note("changes of spool and status need a restart; the rest is loaded");
     }
-    const router = routerOf(config, await this.#spool.memory());
+    const { filters } = routerOf(config, new Map());
     const sink = changed("database") ? openSinkOf(config, this.#options.faults) : this.#sink;
     const oldSink = this.#sink;
     const oldSource = this.#source;
     this.#config = config;
     if (changed("broker")) {
       await oldSource[Symbol.asyncDispose]();
-      this.#source = await openSourceOf(config, router.filters, faults);
-    } else this.#source.subscribe(router.filters);
+      this.#source = await openSourceOf(config, filters, faults);
+    } else this.#source.subscribe(filters);
     this.#sink = sink;
-    await this.#gateway.replace({ router, sink, source: this.#source });
-    this.#spool.routeBy((topic) => router.address(topic));
+    await this.#gateway.replace(async () => {
+      // Only now: what the filters remember has moved on with every batch until the lanes stood still.
+      const router = routerOf(config, await this.#spool.memory(), faults);
+      this.#spool.routeBy((topic) => router.address(topic));
+      return { router, sink, source: this.#source };
+    });
     if (sink !== oldSink) await oldSink[Symbol.asyncDispose]();
   }
 

@@ -36,6 +36,7 @@ export class BrokerError extends UnreachableError {
 type Reason = readonly [text: string, hint?: string];
 
 const CREDENTIALS = "check broker.username and broker.password, and that the broker knows this user";
+const MOVED = "set broker.url to the server that it names";
 const VERSION: Reason = ["it does not speak this version of MQTT", "set broker.version to 4 (or 5)"];
 
 /** MQTT 3.1.1 section 3.2.2.3. */
@@ -73,8 +74,8 @@ const REASONS_V5: Readonly<Record<number, Reason>> = {
   151: ["a quota is exceeded"],
   152: ["an administrator ended the connection"],
   155: ["it does not support the QoS"],
-  156: ["it has moved: use another server"],
-  157: ["it has moved: use another server for good"],
+  156: ["another server is to be used for now", MOVED],
+  157: ["it has moved for good", MOVED],
   158: ["it does not support shared subscriptions"],
   159: ["connections come too fast"],
   160: ["the maximum connect time is reached"],
@@ -88,35 +89,48 @@ export function reasonText(version: 4 | 5, code: number): string {
   return reasons[code]?.[0] ?? `reason code ${code}`;
 }
 
-/** Codes after which a soon retry is of no use: version, client id, credentials, banned, authentication method. */
-const SLOW = new Set([1, 132, 133, 134, 135, 138, 140]);
+/** Codes after which a soon retry is of no use: version, client id, credentials, banned, authentication method, moved. */
+const SLOW = new Set([1, 132, 133, 134, 135, 138, 140, 156, 157]);
 const SLOW_V4 = new Set([1, 2, 4, 5]);
 
-/** A CONNACK that says no. `said` is the broker's own reason string. */
-export function refusal(version: 4 | 5, code: number, address: string, said?: string): BrokerError {
-  const reasons = version === 5 ? REASONS_V5 : REFUSALS_V4;
-  const own = said ? ` ("${said}")` : "";
-  return new BrokerError(`the broker at ${address} refuses the log-in: ${reasonText(version, code)}${own}`, {
-    kind: "refused",
-    slow: (version === 5 ? SLOW : SLOW_V4).has(code),
-    hint: reasons[code]?.[1],
-    code,
-  });
+/** What the broker itself says beside the code (MQTT 5): a text, and where it has moved to. */
+export interface OwnWords {
+  readonly reasonString?: string;
+  readonly serverReference?: string;
 }
 
-/** A DISCONNECT packet from the broker (MQTT 5 section 3.14). */
-export function disconnected(code: number, address: string, said?: string): BrokerError {
-  const own = said ? ` ("${said}")` : "";
-  const takenOver = code === 142;
+function inOwnWords({ reasonString, serverReference }: OwnWords): string {
+  const words = [
+    ...(reasonString ? [`"${reasonString}"`] : []),
+    ...(serverReference ? [`it names ${serverReference}`] : []),
+  ];
+  return words.length === 0 ? "" : ` (${words.join("; ")})`;
+}
+
+/** A CONNACK that says no. */
+export function refusal(version: 4 | 5, code: number, address: string, own: OwnWords = {}): BrokerError {
+  const reasons = version === 5 ? REASONS_V5 : REFUSALS_V4;
   return new BrokerError(
-    `the broker at ${address} ended the connection: ${code === 0 ? "normally" : reasonText(5, code)}${own}`,
+    `the broker at ${address} refuses the log-in: ${reasonText(version, code)}${inOwnWords(own)}`,
     {
-      kind: takenOver ? "takenOver" : "lost",
-      slow: takenOver,
-      hint: REASONS_V5[code]?.[1],
+      kind: "refused",
+      slow: (version === 5 ? SLOW : SLOW_V4).has(code),
+      hint: reasons[code]?.[1],
       code,
     },
   );
+}
+
+/** A DISCONNECT packet from the broker (MQTT 5 section 3.14). */
+export function disconnected(code: number, address: string, own: OwnWords = {}): BrokerError {
+  const takenOver = code === 142;
+  const text = code === 0 ? "normally" : reasonText(5, code);
+  return new BrokerError(`the broker at ${address} ended the connection: ${text}${inOwnWords(own)}`, {
+    kind: takenOver ? "takenOver" : "lost",
+    slow: takenOver || SLOW.has(code),
+    hint: REASONS_V5[code]?.[1],
+    code,
+  });
 }
 
 /** Patterns over code and message of an error, in this order; rustls and OpenSSL name the same thing differently. */
@@ -175,6 +189,11 @@ const NETWORK: readonly (readonly [pattern: RegExp, text: string, hint: string])
     "check port and path in broker.url; many brokers want the path /mqtt",
   ],
   [/ETIMEDOUT|timed out/i, "it does not answer", "check the network and the host in broker.url"],
+  [
+    /EMFILE|ENFILE|Too many open files/i,
+    "this computer has no file descriptor left for it",
+    "raise the limit of open files (systemd: LimitNOFILE)",
+  ],
 ];
 
 /** What to look at where the broker ends a connection before CONNACK; it may drop a TLS alert on the way. */
@@ -225,6 +244,21 @@ export function protocolError(
       hint: "check host and port in broker.url; a log-in page of a network may stand in between",
       cause,
     });
+}
+
+/**
+ * A PUBLISH that is too large to be held in memory. A broker that was not told the limit (MQTT 3.1.1) sends it again
+ * on every connection, so it is not asked for it soon.
+ */
+export function tooLarge(bytes: number, bytesMax: number, address: string): BrokerError {
+  return new BrokerError(
+    `the broker at ${address} announces a packet of ${bytes} bytes; ${bytesMax} are the limit`,
+    {
+      kind: "protocol",
+      slow: true,
+      hint: "set the broker's limit lower (mosquitto: max_packet_size), or find out who publishes it",
+    },
+  );
 }
 
 /** The broker closes again and again soon after the log-in; brokers of MQTT 3.1.1 cannot say why. */

@@ -72,9 +72,18 @@ export function brokerAddress(text: string): BrokerAddress {
     protocol,
     host: url.hostname.replace(/^\[|\]$/g, ""),
     port,
-    username: url.username ? decodeURIComponent(url.username) : undefined,
-    password: url.password ? decodeURIComponent(url.password) : undefined,
+    username: url.username ? decoded(url.username) : undefined,
+    password: url.password ? decoded(url.password) : undefined,
     display,
     href: `${display}${url.pathname || "/"}${url.search}`,
   };
+}
+
+/** A lone % is meant as it stands. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

@@ -20,6 +20,7 @@ import {
   networkError,
   protocolError,
   refusal,
+  tooLarge,
 } from "./broker_error.ts";
 import {
   type BrokerAddress,
@@ -74,6 +75,7 @@ export class Connection {
   #keepalive: Keepalive | undefined;
   #closeTimer: Timer | undefined;
   #receivedAtMs = 0;
+  #heardAt = 0;
   #paused = false;
   #reason: BrokerError | undefined;
 
@@ -97,6 +99,11 @@ export class Connection {
   /** True while nothing is read; answers of the broker are then no longer due. */
   get paused(): boolean {
     return this.#paused;
+  }
+
+  /** When something last came, on the monotonic clock. */
+  get heardAt(): number {
+    return this.#heardAt;
   }
 
   /** Connects and stays until the connection ends; resolves with the reason. Call it once. */
@@ -204,6 +211,7 @@ export class Connection {
     if (this.#state !== "connecting" && this.#state !== "established") return;
     this.#keepalive?.heard();
     this.#receivedAtMs = this.#clock.wallMs();
+    this.#heardAt = this.#clock.now();
     try {
       this.#parser.parse(chunk);
     } catch (error) {
@@ -211,18 +219,19 @@ export class Connection {
     }
     const bytesMax = this.#state === "connecting" ? CONNACK_BYTES_MAX : PACKET_BYTES_MAX;
     const { length } = this.#parser.packet;
-    if (length > bytesMax) {
-      this.#breach(`it announces a packet of ${length} bytes; ${bytesMax} are the limit`);
+    if (length <= bytesMax) return;
+    // A broker of MQTT 5 was told the limit, one of MQTT 3.1.1 cannot know it.
+    if (this.established && this.#version === 4) {
+      return this.#end(tooLarge(length, bytesMax, this.#address.display));
     }
+    this.#breach(`it announces a packet of ${length} bytes; ${bytesMax} are the limit`);
   }
 
   #onPacket(packet: Packet): void {
     if (this.#state === "connecting") return this.#onFirst(packet);
     if (this.#state !== "established" || packet.cmd === "pingresp") return;
     if (packet.cmd === "disconnect") {
-      return this.#end(
-        disconnected(packet.reasonCode ?? 0, this.#address.display, packet.properties?.reasonString),
-      );
+      return this.#end(disconnected(packet.reasonCode ?? 0, this.#address.display, packet.properties));
     }
     this.#events.packet(packet, this.#receivedAtMs);
   }
@@ -231,7 +240,7 @@ export class Connection {
     if (packet.cmd !== "connack") return this.#breach(`the first packet is ${packet.cmd}, not connack`);
     const code = (this.#version === 5 ? packet.reasonCode : packet.returnCode) ?? 0;
     if (code !== 0) {
-      return this.#end(refusal(this.#version, code, this.#address.display, packet.properties?.reasonString));
+      return this.#end(refusal(this.#version, code, this.#address.display, packet.properties));
     }
     this.#state = "established";
     this.#keepalive = this.#startKeepalive(packet.properties?.serverKeepAlive);

@@ -28,7 +28,7 @@ const RECEIVE_MAXIMUM = 1000;
 const WINDOW_V4 = 20;
 const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 30_000;
-/** For connections that stood for a while only: longer waits would make a shaky line worse than it is. */
+/** After connections that stood for a moment only: longer waits would make a shaky line worse than it is. */
 const RETRY_UNSTABLE_MAX_MS = 2_000;
 const RETRY_SLOW_FIRST_MS = 5_000;
 const RETRY_SLOW_MAX_MS = 60_000;
@@ -39,6 +39,9 @@ const SHORT_LIVES_MAX = 5;
 /** Longer than two clients wait that know each other already (`RETRY_SLOW_MAX_MS`). */
 const SHORT_LIFE_MS = 120_000;
 const RESUBSCRIBE_MS = 60_000;
+const DROPPED_EVERY_MS = 60_000;
+/** A broker that was started so long before this process has written down what was subscribed (mosquitto: autosave_interval). */
+const AUTOSAVE_MS = 1_800_000;
 
 /** Begins to connect at once and returns at once. Throws `ConfigurationError` where the URL is none. */
 export function openSource(options: SourceOptions): MqttSource {
@@ -54,7 +57,9 @@ class ReconnectingSource implements MqttSource {
   readonly #window: number;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
+  /** For attempts in a row that came to nothing; for short connections in a row; for what only annoys. */
   readonly #soon: Backoff;
+  readonly #unstable: Backoff;
   readonly #slow: Backoff;
   #filters: readonly string[];
   #connection: Connection | undefined;
@@ -63,6 +68,16 @@ class ReconnectingSource implements MqttSource {
   #inFlight = 0;
   #hadSession: boolean;
   #sessionPresent = false;
+  /** What the broker granted the last time, in seconds. */
+  #expirySec: number | undefined;
+  /** When the broker was last known to hold what `Subscriptions` says; a later start of it puts that in doubt. */
+  #knownAt: number;
+  /** Dropped by the broker and not told yet; a pause after telling; what was last reported of the counter. */
+  #untold = 0;
+  #droppedTimer: Timer | undefined;
+  #noted: number | undefined;
+  /** On this connection the broker has said how long it has been up. */
+  #uptimeSeen = false;
   #connects = 0;
   /** Connections in a row that the broker closed soon after the log-in, without a reason. */
   #shortLives = 0;
@@ -78,6 +93,7 @@ class ReconnectingSource implements MqttSource {
     this.#options = options;
     this.#clock = clock;
     this.#sinceMs = clock.wallMs();
+    this.#knownAt = clock.now() - AUTOSAVE_MS;
     this.#filters = options.filters;
     this.#hadSession = previousFilters.length > 0;
     this.#reported = JSON.stringify(previousFilters.toSorted());
@@ -89,8 +105,10 @@ class ReconnectingSource implements MqttSource {
     });
     this.#subscriptions = new Subscriptions({ version, qos: options.qos ?? 2, previousFilters });
     this.#subscriptions.want(options.filters);
-    this.#watch = new BrokerWatch(version);
+    this.#watch = new BrokerWatch(version, options.previousDropped);
+    this.#noted = options.previousDropped;
     this.#soon = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
+    this.#unstable = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_UNSTABLE_MAX_MS, random });
     this.#slow = new Backoff({ firstMs: RETRY_SLOW_FIRST_MS, maxMs: RETRY_SLOW_MAX_MS, random });
     this.#running = this.#run();
   }
@@ -105,6 +123,7 @@ class ReconnectingSource implements MqttSource {
       unacknowledged: this.#inFlight,
       inboxBytes: this.#inbox.bytes,
       subscriptions: this.#subscriptions.granted,
+      refused: this.#subscriptions.faults.refused,
       brokerDropped: this.#watch.dropped,
       brokerVersion: this.#watch.brokerVersion,
     };
@@ -134,6 +153,7 @@ class ReconnectingSource implements MqttSource {
     this.#stop.abort(new DOMException("the source is closed", "AbortError"));
     await this.#connection?.close();
     await this.#running;
+    this.#droppedTimer?.cancel();
   }
 
   async #run(): Promise<void> {
@@ -149,7 +169,10 @@ class ReconnectingSource implements MqttSource {
       this.#retryTimer?.cancel();
       if (signal.aborted) break;
       const stood = this.#connects > before;
-      if (stood) this.#watch.lost();
+      if (stood) {
+        this.#watch.lost(ended.kind === "closed" || ended.code !== undefined);
+        if (this.#subscriptions.settled) this.#knownAt = connection.heardAt;
+      }
       const lifeMs = this.#clock.now() - startedAt;
       const error = this.#suspect(ended, stood && lifeMs < SHORT_LIFE_MS);
       const retryMs = this.#retryMs(error, stood, lifeMs);
@@ -187,22 +210,25 @@ class ReconnectingSource implements MqttSource {
   #retryMs(error: BrokerError, stood: boolean, lifeMs: number): number {
     // Nobody pulls, and every new connection would bring the same messages once more.
     if (this.#inbox.full) return RETRY_MAX_MS;
-    if (stood && lifeMs >= STABLE_MS) {
-      this.#soon.reset();
-      this.#slow.reset();
-    }
+    if (stood) this.#soon.reset();
+    if (stood && lifeMs >= STABLE_MS) this.#unstable.reset();
+    // Two clients that push each other out both stand for as long as the other one waits.
+    if (stood && lifeMs >= (error.slow ? SHORT_LIFE_MS : STABLE_MS)) this.#slow.reset();
     if (error.slow) return Math.max(RETRY_SLOW_FIRST_MS, this.#slow.nextMs());
-    const waitMs = this.#soon.nextMs();
-    return stood ? Math.min(RETRY_UNSTABLE_MAX_MS, waitMs) : waitMs;
+    return stood ? this.#unstable.nextMs() : this.#soon.nextMs();
   }
 
   #onConnected(number: number, { sessionPresent, properties }: IConnackPacket): void {
     this.#number = number;
     this.#connects++;
     this.#sessionPresent = sessionPresent;
+    this.#uptimeSeen = false;
     this.#lastError = undefined;
     this.#sinceMs = this.#clock.wallMs();
-    if (!sessionPresent) this.#inbox.push({ kind: "sessionLost", connection: number }, 0, true);
+    // A session of which nothing was noted may have begun a moment before an earlier process was killed.
+    if (!sessionPresent || !this.#hadSession) {
+      this.#inbox.push({ kind: "sessionLost", connection: number }, 0, true);
+    }
     const requests = this.#subscriptions.connected(sessionPresent);
     if (!sessionPresent) this.#reportHeld();
     // What an earlier connection could not answer first, then what is nice to know.
@@ -210,8 +236,19 @@ class ReconnectingSource implements MqttSource {
     this.#tell({ kind: "connected", sessionPresent, sessionExpirySec: properties?.sessionExpiryInterval });
     if (!sessionPresent && this.#hadSession) this.#tell({ kind: "sessionNotResumed" });
     this.#hadSession = true;
+    this.#lookAtExpiry(properties?.sessionExpiryInterval);
     this.#scheduleRetry();
     if (this.#inbox.full) this.#connection!.pause();
+  }
+
+  #lookAtExpiry(grantedSec: number | undefined): void {
+    if (this.#options.version === 4) return;
+    const { sessionExpirySec: askedSec = SESSION_EXPIRY_SEC } = this.#options;
+    const expirySec = grantedSec ?? askedSec;
+    if (expirySec !== this.#expirySec && (expirySec === 0 || expirySec < askedSec)) {
+      this.#tell({ kind: "sessionExpires", askedSec, grantedSec: expirySec });
+    }
+    this.#expirySec = expirySec;
   }
 
   #onPacket(connection: Connection, packet: Packet, receivedAtMs: number): void {
@@ -261,8 +298,34 @@ class ReconnectingSource implements MqttSource {
   /** True where the message is for ourselves. Only QoS 0: others must be acknowledged, hence stored. */
   #look(packet: IPublishPacket): boolean {
     const seen = this.#watch.look(packet);
-    if (seen && seen.dropped > 0) this.#tell({ kind: "brokerDropped", more: seen.dropped });
-    return packet.qos === 0 && (seen?.consumed ?? false);
+    if (!seen) return false;
+    this.#onDropped(seen.dropped);
+    if (seen.uptimeMs !== undefined) this.#onUptime(seen.uptimeMs);
+    return packet.qos === 0 && seen.consumed;
+  }
+
+  /** At most once a minute, but all of it in the end: what is not told here the next process will see. */
+  #onDropped(more: number): void {
+    this.#untold += more;
+    const { counter } = this.#watch;
+    if (this.#droppedTimer || counter === undefined || counter === this.#noted) return;
+    this.#noted = counter;
+    this.#options.onDropped?.(counter);
+    if (this.#untold === 0) return;
+    this.#tell({ kind: "brokerDropped", more: this.#untold });
+    this.#untold = 0;
+    this.#droppedTimer = this.#clock.timer(DROPPED_EVERY_MS, () => {
+      this.#droppedTimer = undefined;
+      this.#onDropped(0);
+    });
+  }
+
+  /** Asked of brokers of MQTT 3.1.1, where a subscription that we only think to have would stay silent for ever. */
+  #onUptime(uptimeMs: number): void {
+    const restarted = this.#clock.now() - uptimeMs > this.#knownAt;
+    const doubtful = restarted && !this.#uptimeSeen && this.#sessionPresent && this.#options.version === 4;
+    this.#uptimeSeen = true;
+    if (doubtful) this.#sendAll(this.#subscriptions.again());
   }
 
   #sendAll(packets: readonly Packet[]): void {

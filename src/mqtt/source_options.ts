@@ -23,13 +23,15 @@ export type SourceEvent =
   | { readonly kind: "refused"; readonly error: BrokerError; readonly retryMs: number }
   /** There had been a session and the broker has none any more: what it kept for us is lost. */
   | { readonly kind: "sessionNotResumed" }
+  /** The broker keeps the session for less long than asked for, or is asked to keep none (MQTT 5). Told once. */
+  | { readonly kind: "sessionExpires"; readonly askedSec: number; readonly grantedSec: number }
   /** What is wrong with the subscriptions now; with both lists empty all is well again. */
   | {
     readonly kind: "subscriptions";
     readonly refused: readonly RefusedFilter[];
     readonly lowered: readonly LoweredFilter[];
   }
-  /** The broker has thrown away `more` messages, for this or another client, since it last said so. */
+  /** The broker has thrown away `more` messages, for this or another client, since this was last told. Once a minute at most. */
   | { readonly kind: "brokerDropped"; readonly more: number };
 
 export interface SourceOptions extends BrokerOptions {
@@ -41,8 +43,13 @@ export interface SourceOptions extends BrokerOptions {
   readonly lingerMs?: number;
   /** As `subscribe`. */
   readonly filters: readonly string[];
-  /** What `onSubscribed` reported last, perhaps to an earlier process. @default [] */
+  /**
+   * What `onSubscribed` reported last for this client id, perhaps to an earlier process. Where it is empty, a session
+   * that the broker has all the same is one of which nothing is known: as good as lost. @default []
+   */
   readonly previousFilters?: readonly string[];
+  /** What `onDropped` reported last, perhaps to an earlier process. */
+  readonly previousDropped?: number;
   /** Asked for with every filter. @default 2 */
   readonly qos?: QoS;
   /** Messages that the broker may send without an acknowledgement (MQTT 5), 1..65535. @default 1000 */
@@ -50,6 +57,8 @@ export interface SourceOptions extends BrokerOptions {
   readonly onEvent?: (event: SourceEvent) => void;
   /** The filters that the session holds from now on: to be stored and given as `previousFilters` to the next process. */
   readonly onSubscribed?: (filters: readonly string[]) => void;
+  /** The broker's counter of messages thrown away, when it is first seen and whenever its growth is told: to be stored, so that what is dropped for an absent gateway is seen by the next process. */
+  readonly onDropped?: (counter: number) => void;
   readonly clock?: Clock;
   readonly random?: () => number;
 }
@@ -69,7 +78,9 @@ export interface SourceStats {
   readonly inboxBytes: number;
   /** Granted QoS by filter; `null`: granted to an earlier process; absent: not granted. */
   readonly subscriptions: Readonly<Record<string, QoS | null>>;
-  /** Messages that the broker dropped, for any client, since the source was opened; `undefined`: it does not say. */
+  /** Filters that the broker refuses: their messages do not come. */
+  readonly refused: readonly RefusedFilter[];
+  /** See `BrokerWatch.dropped`. */
   readonly brokerDropped: number | undefined;
   readonly brokerVersion: string | undefined;
 }

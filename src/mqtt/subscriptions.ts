@@ -7,7 +7,8 @@
  *
  * MQTT 5: everything wanted is subscribed again on every connection, with retain handling 1 (retained messages only
  * for a new subscription), because a broker that was restored from an older file may have forgotten some. MQTT
- * 3.1.1 would send all retained messages again, so there only what is not known to be held is subscribed.
+ * 3.1.1 would send all retained messages again, so there only what is not known to be held is subscribed, and the
+ * rest (`again`) where the broker was started anew meanwhile.
  */
 import type { ISubackPacket, ISubscribePacket, IUnsubackPacket, IUnsubscribePacket } from "mqtt-packet";
 import type { QoS } from "../message.ts";
@@ -139,6 +140,11 @@ export class Subscriptions {
     return this.#requests((state) => !trusted(state));
   }
 
+  /** All that is granted, to be asked for once more: the broker may have forgotten some of it. */
+  again(): Request[] {
+    return this.#requests(({ request, granted }) => request === 0 && granted !== undefined);
+  }
+
   /** What to send after `want` on a connection that stands. */
   changes(): Request[] {
     return this.#requests(({ request, granted }) => request === 0 && granted === undefined);
@@ -205,7 +211,9 @@ export class Subscriptions {
       else if (!state.wanted) this.#filters.delete(filter);
     }
     const { version, qos } = this.#options;
-    const options = version === 5 ? { qos, rap: true, rh: RETAIN_ONLY_FOR_NEW } : { qos };
+    // Not "retain as published": the flag shall say that a message is an old one, as in MQTT 3.1.1, and not that it will
+    // be kept. A route that skips retained messages would else skip all that some devices ever say.
+    const options = version === 5 ? { qos, rap: false, rh: RETAIN_ONLY_FOR_NEW } : { qos };
     return [
       ...chunks(unsubscribe).map((filters): Request => ({
         cmd: "unsubscribe",

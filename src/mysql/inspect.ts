@@ -4,7 +4,7 @@
 import { parseColumnType } from "../column_type.ts";
 import type { Shape } from "../message.ts";
 import type { MysqlConnection } from "./connect.ts";
-import { addColumnsSql, columnSql, createTableSql, quote } from "./ddl.ts";
+import { addColumnsSql, createTableSql, quote } from "./ddl.ts";
 
 export interface TableColumn {
   readonly name: string;
@@ -97,7 +97,7 @@ export function compareTable(
     const there = known.get(column.name.toLowerCase());
     if (!there) {
       if (addColumns) continue;
-      const sql = addColumnsSql(shape.table, [columnSql(column)]);
+      const sql = addColumnsSql(shape, [column]);
       findings.push({
         severity: "error",
         code: "column-missing",

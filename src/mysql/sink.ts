@@ -6,14 +6,26 @@
  * try that arrives late is waited for, and then seen. Before a try whose outcome is unknown is repeated, its server
  * thread is killed, so that nothing waits for its lock.
  */
-import type { Refused, Sink, WriteRequest, Written } from "../contracts.ts";
-import { BackOffError, LedgerError, messageOf, SluiceError, StallError } from "../errors.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import type { Maintained, Maintenance, Sink, WriteRequest, Written } from "../contracts.ts";
+import { BackOffError, messageOf, SluiceError, StallError } from "../errors.ts";
 import { type ConnectionPool, NullPool, Pool } from "../pool/mod.ts";
 import type { Row } from "../message.ts";
+import { AlterationError } from "./alteration.ts";
 import { classify, errnoOf, type ErrorClass, isFailover, poolClass } from "./classify.ts";
 import { connectMysql, type MysqlConnection, type MysqlSettings, SESSION_IDLE_SEC } from "./connect.ts";
-import { addColumnsSql, columnSql, createTableSql, LEDGER_SQL } from "./ddl.ts";
-import { insertOrRefuse } from "./surgery.ts";
+import {
+  enterLane,
+  holds,
+  inspectEngines,
+  ledgerError,
+  lockLedger,
+  moveLedger,
+  type Transactional,
+} from "./ledger.ts";
+import { repairTables } from "./repair.ts";
+import { NothingTakenError, Surgery } from "./surgery.ts";
+import { maintainTable } from "./upkeep.ts";
 
 export interface MysqlSinkOptions extends MysqlSettings {
   readonly pool?: {
@@ -31,39 +43,57 @@ export interface MysqlSinkOptions extends MysqlSettings {
   readonly createTables?: boolean;
   /** @default false */
   readonly addColumns?: boolean;
+  /** For the partitions of tables that are made. @default the system's */
+  readonly clock?: Clock;
 }
 
-/** So many deliveries refused one after another, with one number and nothing stored between, are the table's fault. */
-const REFUSED_IN_A_ROW_MAX = 50;
+/**
+ * So many deliveries of a lane become dead letters with nothing taken before, between or beside them. It must be more
+ * than none: a table may have one sensor only, whose one bad message must not hold up the next. It must be no more than
+ * a handful: a table that was changed under us refuses everything. Past it the lane stalls, and looks at each probe
+ * whether any row of those that wait, or have come meanwhile, would get in. One that does shows that the others are bad
+ * for their own sake, and they all become dead letters: so a sensor that was mended, or another that was well all the
+ * time, sets its lane going.
+ */
+const REFUSED_AMONG_NONE_MAX = 5;
+/** How often a transaction that the server has voided is repeated at once, and a table mended. */
+const TRIES_MAX = 3;
 
 const PING_IDLE_OVER_SEC = 1;
 
 /** These hold up one lane, the others go on. */
-const OF_TABLE: readonly ErrorClass[] = ["schema", "forbidden", "table", "row"];
+const OF_TABLE: readonly ErrorClass[] = ["schema", "forbidden", "table", "row", "retry"];
 
 const REASONS: Readonly<Partial<Record<ErrorClass, BackOffError["reason"]>>> = {
   lost: "lost",
   auth: "auth",
   state: "readOnly",
   busy: "busy",
-  retry: "busy",
 };
+
+interface How {
+  readonly singly: boolean;
+  readonly careful?: boolean;
+}
 
 export class MysqlSink implements Sink {
   readonly pool: ConnectionPool<MysqlConnection>;
   readonly #options: MysqlSinkOptions;
   /** Server threads of tries without a known outcome, by lane. */
   readonly #doubtful = new Map<string, { readonly server: string; readonly thread: number }[]>();
-  readonly #refusedInARow = new Map<string, { errno: number; count: number }>();
+  /** By lane, deliveries refused since a row of it was last taken. */
+  readonly #refused = new Map<string, number>();
   /** Why the last write failed, where the server answers but takes no rows: a ping must not call that well. */
   #unwritable: BackOffError | undefined;
   /** Lanes whose ledger row is there. */
   readonly #entered = new Set<string>();
+  /** By lane, whether its table has transactions, as far as it was there to be looked at. */
+  readonly #transactional = new Map<string, boolean>();
 
   constructor(options: MysqlSinkOptions) {
     this.#options = options;
     const { pool = {} } = options;
-    const connect = ({ signal }: { signal: AbortSignal }) => connectMysql(options, { signal });
+    const connect = ({ signal }: { signal: AbortSignal }) => connectMysql({ ...options, signal });
     const { pingTimeout, prePing, kind, ...rest } = pool;
     const common = { connect, ...rest, classify: poolClass };
     this.pool = kind === "null" ? new NullPool(common) : new Pool({
@@ -89,6 +119,10 @@ export class MysqlSink implements Sink {
       throw this.#explained(error, undefined, undefined);
     }
     if (this.#unwritable) throw this.#unwritable;
+  }
+
+  maintain(task: Maintenance, signal: AbortSignal): Promise<Maintained> {
+    return maintainTable(this.pool, task, { ...this.#may(), address: this.address, signal });
   }
 
   async write(request: WriteRequest, signal: AbortSignal): Promise<Written> {
@@ -117,42 +151,39 @@ export class MysqlSink implements Sink {
     }
   }
 
-  /** Makes what is missing, where that is allowed, and tries again. DDL commits by itself, so it is no part of the transaction. */
+  /** Makes what is missing, where that is allowed, and tries again. */
   async #withTables(connection: MysqlConnection, request: WriteRequest): Promise<Written> {
     await this.#killDoubtful(connection, request.lane);
-    for (let repairs = 0;; repairs++) {
+    for (let tries = 0;; tries++) {
       try {
-        await this.#enter(connection, request);
-        return await this.#transaction(connection, request);
+        const transactional = await this.#enter(connection, request);
+        return await this.#transaction(connection, request, { singly: transactional === false });
       } catch (error) {
         if (error instanceof SluiceError) throw error;
         const kind = classify(error, connection.flavour);
         if (kind !== "lost" && connection.inTransaction) await connection.rollback();
-        if (repairs < 3 && kind === "retry") continue;
-        if (repairs < 3 && kind === "schema" && await this.#repair(connection, request, error)) continue;
-        throw error;
+        this.#transactional.delete(request.lane);
+        if (tries < TRIES_MAX && kind === "retry") continue;
+        const mended = tries < TRIES_MAX && kind === "schema" &&
+          await repairTables(connection, request.rows, error, this.#may());
+        if (!mended) throw error;
       }
     }
   }
 
-  /** Makes the row of a new lane beforehand: to lock one that is not there locks the gap, and new lanes would deadlock. */
-  async #enter(
-    connection: MysqlConnection,
-    { spool, lane, after, adopt = false }: WriteRequest,
-  ): Promise<void> {
+  /** What the gateway may make by itself. */
+  #may() {
+    const { createTables = true, addColumns = false, clock = systemClock } = this.#options;
+    return { createTables, addColumns, nowMs: clock.wallMs() };
+  }
+
+  async #enter(connection: MysqlConnection, request: WriteRequest): Promise<Transactional> {
+    const { spool, lane } = request;
     const key = `${spool} ${lane}`;
-    if (this.#entered.has(key)) return;
-    const of = [spool, lane];
-    const [entry] = await connection.execute("SELECT 1 FROM sluice_ledger WHERE spool = ? AND lane = ?", of);
-    if (entry === undefined) {
-      // An old lane's missing row is not made up here: the transaction tells of it.
-      if (after > 0 && !adopt) return;
-      await connection.execute("INSERT IGNORE INTO sluice_ledger (spool, lane, upto) VALUES (?, ?, ?)", [
-        ...of,
-        String(after),
-      ]);
-    }
-    this.#entered.add(key);
+    if (!this.#entered.has(key) && await enterLane(connection, request)) this.#entered.add(key);
+    const known = this.#transactional.get(lane) ?? await inspectEngines(connection, lane);
+    if (known !== null) this.#transactional.set(lane, known);
+    return known;
   }
 
   async #killDoubtful(connection: MysqlConnection, lane: string): Promise<void> {
@@ -166,123 +197,64 @@ export class MysqlSink implements Sink {
     this.#doubtful.delete(lane);
   }
 
-  async #transaction(connection: MysqlConnection, request: WriteRequest): Promise<Written> {
-    const { spool, lane, last, rows, park } = request;
+  async #transaction(connection: MysqlConnection, request: WriteRequest, how: How): Promise<Written> {
+    const { last, after, rows, previous } = request;
     await connection.begin();
-    const [entry] = await connection.execute(
-      "SELECT upto FROM sluice_ledger WHERE spool = ? AND lane = ? FOR UPDATE",
-      [spool, lane],
-    );
-    const upto = entry === undefined ? null : Number(entry.upto);
-    const ledgerError = this.#ledgerError(request, upto);
-    if (ledgerError) {
+    const upto = await lockLedger(connection, request);
+    const wrong = ledgerError(request, upto);
+    if (wrong || upto !== null && upto >= last) {
       await connection.rollback();
-      throw ledgerError;
-    }
-    if (upto !== null && upto >= last) {
-      await connection.rollback();
+      if (wrong?.kind === "missing" && previous && await holds(connection, previous)) {
+        throw ledgerError(request, upto, true);
+      }
+      if (wrong) throw wrong;
       return { rows: rows.length, refused: 0 };
     }
-    const refused = new Map<number, Refused>();
-    const waiting = upto === null || upto <= request.after ? rows : rows.filter((row) => row.sequence > upto);
-    await insertOrRefuse(connection, waiting, refused);
-    // Several shapes: a delivery refused in a later one takes its rows in the earlier ones with it.
-    if (
-      refused.size > 0 && waiting.some((row) => refused.has(row.sequence) && row.shape !== waiting[0].shape)
-    ) {
+    const waiting = upto === null || upto <= after ? rows : rows.filter((row) => row.sequence > upto);
+    const surgery = await this.#insert(connection, request, waiting, how);
+    // Halfway through, an altered row showed up.
+    if (!surgery) return await this.#transaction(connection, request, { ...how, careful: true });
+    const { refused } = surgery;
+    const left = refused.size === 0 ? rows : rows.filter((row) => !refused.has(row.sequence));
+    if (refused.size > 0) await request.park([...refused.values()]);
+    // Several rows of one delivery: some may be in that have to go with the one that was refused.
+    if (waiting.filter((row) => refused.has(row.sequence)).length > refused.size && !how.singly) {
       await connection.rollback();
-      this.#countRefused(request, refused, waiting);
-      await park([...refused.values()]);
-      const rest = await this.#transaction(connection, {
-        ...request,
-        rows: rows.filter((row) => !refused.has(row.sequence)),
-      });
+      const rest = await this.#transaction(connection, { ...request, rows: left }, how);
       return { rows: rest.rows, refused: rest.refused + refused.size };
     }
-    if (refused.size > 0) {
-      this.#countRefused(request, refused, waiting);
-      await park([...refused.values()]);
-    } else if (waiting.length > 0) this.#refusedInARow.delete(lane);
-    await connection.execute(
-      "INSERT INTO sluice_ledger (spool, lane, upto) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE upto = VALUES(upto)",
-      [spool, lane, String(last)],
-    );
+    await moveLedger(connection, request);
     await connection.commit();
-    return { rows: rows.filter((row) => !refused.has(row.sequence)).length, refused: refused.size };
+    return { rows: left.length, refused: refused.size };
   }
 
-  #ledgerError(
-    { lane, after, highest, adopt = false }: WriteRequest,
-    upto: number | null,
-  ): LedgerError | null {
-    if (upto !== null && upto > highest) {
-      return new LedgerError(`the ledger of ${lane} says ${upto}, more than was ever written (${highest})`, {
-        kind: "ahead",
-        upto,
-      });
+  /** Undefined, with everything rolled back: a statement altered what it stored, so each must be taken back by itself. */
+  async #insert(
+    connection: MysqlConnection,
+    { lane, witnesses = [] }: WriteRequest,
+    rows: readonly Row[],
+    { singly, careful = false }: How,
+  ): Promise<Surgery | undefined> {
+    const before = this.#refused.get(lane) ?? 0;
+    const tolerance = REFUSED_AMONG_NONE_MAX - before;
+    const surgery = new Surgery(connection, { tolerance, singly, careful, witnesses });
+    try {
+      await surgery.insert(rows);
+    } catch (error) {
+      if (careful || !(error instanceof AlterationError)) throw error;
+      await connection.rollback();
+      return undefined;
     }
-    if (adopt) return null;
-    if (upto === null && after > 0) {
-      return new LedgerError(`the ledger has no row for ${lane}, which stands at ${after}`, {
-        kind: "missing",
-        upto: 0,
-      });
-    }
-    if (upto !== null && upto < after) {
-      return new LedgerError(`the ledger of ${lane} says ${upto}, not ${after}`, { kind: "behind", upto });
-    }
-    return null;
-  }
-
-  /** When everything is refused alike, it is the table: throws before anything is parked. */
-  #countRefused({ lane }: WriteRequest, refused: ReadonlyMap<number, Refused>, rows: readonly Row[]): void {
-    const [{ errno, reason }] = refused.values();
-    const all = [...refused.values()].every((it) => it.errno === errno) &&
-      rows.every((row) => refused.has(row.sequence));
-    if (!all) return void this.#refusedInARow.delete(lane);
-    const known = this.#refusedInARow.get(lane);
-    const count = (known?.errno === errno ? known.count : 0) + refused.size;
-    this.#refusedInARow.set(lane, { errno, count });
-    if (count > REFUSED_IN_A_ROW_MAX) {
-      throw new StallError(`table ${lane} in ${this.address} refuses every row: ${reason} (error ${errno})`, {
-        lane,
-        errno,
-        hint: "the table has probably changed: `sluice check` compares it with the route",
-      });
-    }
-  }
-
-  /** True where the table or its columns were made, and the batch can be tried again. */
-  async #repair(connection: MysqlConnection, { rows }: WriteRequest, error: unknown): Promise<boolean> {
-    const errno = errnoOf(error);
-    const shapes = new Set(rows.map((row) => row.shape));
-    if (errno === 1146 && /sluice_ledger/.test(messageOf(error))) {
-      await connection.query(LEDGER_SQL);
-      return true;
-    }
-    if (errno === 1146 && (this.#options.createTables ?? true)) {
-      for (const shape of shapes) {
-        await connection.query(createTableSql(shape, rows.filter((row) => row.shape === shape)));
-      }
-      return true;
-    }
-    const missing = errno === 1054 && /Unknown column '([^']+)'/.exec(messageOf(error))?.[1];
-    if (!missing || !this.#options.addColumns) return false;
-    for (const shape of shapes) {
-      const i = shape.columns.findIndex((it) => it.name === missing);
-      if (i < 0) continue;
-      const sample = rows.find((row) => row.shape === shape && row.values[i] !== null)?.values[i];
-      await connection.query(addColumnsSql(shape.table, [columnSql(shape.columns[i], sample)]));
-      return true;
-    }
-    return false;
+    if (surgery.taken) this.#refused.delete(lane);
+    else if (surgery.refused.size > 0) this.#refused.set(lane, before + surgery.refused.size);
+    return surgery;
   }
 
   /** The error as the lane wants it: who waits, why, and what to do. Without a connection, there was none. */
   #explained(error: unknown, lane: string | undefined, connection: MysqlConnection | undefined): unknown {
     if (error instanceof SluiceError) return error;
     const cause = (error as Error)?.cause ?? error;
-    const kind = classify(cause, connection?.flavour ?? "mysql");
+    const kind = classify(cause, connection?.flavour);
     const errno = errnoOf(cause);
     const text = `${messageOf(cause)}${errno === null ? "" : ` (error ${errno})`}`;
     // What the server says of a statement and we do not know is about this table, until others hear it, too.
@@ -293,9 +265,11 @@ export class MysqlSink implements Sink {
         errno,
         cause: error,
         hint: "`sluice check` says what to change",
+        refusesAll: error instanceof NothingTakenError,
       });
     }
-    if (isFailover(cause)) this.pool.invalidateAll();
+    // The next connection may be to another server, or find the same one in better spirits.
+    if (kind === "state" || isFailover(cause)) this.pool.invalidateAll();
     const backOff = new BackOffError(`the database ${this.address} does not take rows: ${text}`, {
       errno,
       reason: REASONS[kind] ?? "unknown",

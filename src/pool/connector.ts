@@ -6,10 +6,17 @@
  */
 import { Backoff } from "../backoff.ts";
 import type { Clock, Timer } from "../clock.ts";
+import { Attempt, destroyQuietly } from "./attempt.ts";
 import type { Poolable, PoolErrorClass } from "./types.ts";
 
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MAX_MS = 5_000;
+
+/** When an attempt began, and in which generation. */
+export interface Begun {
+  readonly atMs: number;
+  readonly generation: number;
+}
 
 export interface ConnectorOptions<C> {
   readonly connect: (context: { signal: AbortSignal }) => Promise<C>;
@@ -18,8 +25,10 @@ export interface ConnectorOptions<C> {
   readonly connectTimeoutMs: number;
   readonly clock: Clock;
   readonly random: () => number;
-  /** It has a new connection, begun at `bornAtMs`. */
-  readonly onOpened: (connection: C, bornAtMs: number) => void;
+  /** The pool's present one. */
+  readonly generation: () => number;
+  /** It has a new connection. */
+  readonly onOpened: (connection: C, begun: Begun) => void;
   readonly onFailed: (error: unknown, kind: PoolErrorClass) => void;
   /** A wait is over: there may be something to do. */
   readonly onReady: () => void;
@@ -28,11 +37,10 @@ export interface ConnectorOptions<C> {
 export class Connector<C extends Poolable> {
   readonly #options: ConnectorOptions<C>;
   readonly #backoff: Backoff;
-  readonly #stop = new AbortController();
+  readonly #attempts = new Set<Attempt<C>>();
+  #closed = false;
   #retryTimer: Timer | undefined;
   #notBeforeMs = -Infinity;
-  /** Under way now. */
-  connecting = 0;
   /** Of the last attempt that failed since one succeeded. */
   lastError: { readonly error: unknown; readonly kind: PoolErrorClass } | undefined;
 
@@ -45,6 +53,11 @@ export class Connector<C extends Poolable> {
     });
   }
 
+  /** Under way now. */
+  get connecting(): number {
+    return this.#attempts.size;
+  }
+
   /** True while the last failure is too fresh to try again. */
   get waiting(): boolean {
     return this.#options.clock.now() < this.#notBeforeMs;
@@ -53,12 +66,11 @@ export class Connector<C extends Poolable> {
   /** Begins attempts until `wanted` are under way, within the limits. */
   want(wanted: number): void {
     const { maxConnecting } = this.#options;
-    if (this.#stop.signal.aborted) return;
+    if (this.#closed) return;
     while (this.connecting < Math.min(wanted, maxConnecting)) {
       if (this.waiting) return this.#retryLater();
       // After a failure one attempt has to succeed before there are several.
       if (this.lastError && this.connecting > 0) return;
-      this.connecting++;
       void this.#attempt();
     }
   }
@@ -72,37 +84,28 @@ export class Connector<C extends Poolable> {
   }
 
   async #attempt(): Promise<void> {
-    const { connect, connectTimeoutMs, clock, onOpened, onReady } = this.#options;
-    const bornAtMs = clock.now();
-    const limit = new AbortController();
-    const expired = Promise.withResolvers<never>();
-    const giveUp = (reason: unknown) => {
-      limit.abort(reason);
-      expired.reject(reason);
-    };
-    const onStop = () => giveUp(this.#stop.signal.reason);
-    this.#stop.signal.addEventListener("abort", onStop, { once: true });
-    const timer = connectTimeoutMs === Infinity
-      ? undefined
-      : clock.timer(connectTimeoutMs, () => giveUp(new Error(`no connection within ${connectTimeoutMs} ms`)));
-    const made = (async () => await connect({ signal: limit.signal }))();
-    let connection: C;
+    const { connect, connectTimeoutMs, clock, generation, onOpened, onReady } = this.#options;
+    const begun = { atMs: clock.now(), generation: generation() };
+    const attempt = new Attempt<C>();
+    this.#attempts.add(attempt);
+    const timer = connectTimeoutMs === Infinity ? undefined : clock.timer(
+      connectTimeoutMs,
+      () => attempt.end(new Error(`no connection within ${connectTimeoutMs / 1_000} s`)),
+    );
     try {
-      connection = await Promise.race([made, expired.promise]);
+      const connection = await attempt.made(connect);
+      this.#attempts.delete(attempt);
+      try {
+        onOpened(connection, begun);
+      } catch (error) {
+        destroyQuietly(connection);
+        throw error;
+      }
     } catch (error) {
-      this.connecting--;
-      if (limit.signal.aborted) made.then(destroyQuietly, () => {});
+      this.#attempts.delete(attempt);
       return this.#failed(error);
     } finally {
       timer?.cancel();
-      this.#stop.signal.removeEventListener("abort", onStop);
-    }
-    this.connecting--;
-    try {
-      onOpened(connection, bornAtMs);
-    } catch (error) {
-      destroyQuietly(connection);
-      return this.#failed(error);
     }
     this.#backoff.reset();
     this.lastError = undefined;
@@ -112,35 +115,18 @@ export class Connector<C extends Poolable> {
   }
 
   #failed(error: unknown): void {
-    const { clock, onFailed } = this.#options;
-    if (this.#stop.signal.aborted) return onFailed(error, "other");
-    const kind = this.kindOf(error);
+    const { clock, classify, onFailed } = this.#options;
+    if (this.#closed) return onFailed(error, "other");
+    const kind = classify(error);
     this.lastError = { error, kind };
     this.#notBeforeMs = clock.now() + this.#backoff.nextMs();
     onFailed(error, kind);
   }
 
-  /** As the driver's owner sees it; "other" where that fails. */
-  kindOf(error: unknown): PoolErrorClass {
-    try {
-      return this.#options.classify(error);
-    } catch {
-      return "other";
-    }
-  }
-
   /** Ends what is under way. */
   close(reason: unknown): void {
+    this.#closed = true;
     this.#retryTimer?.cancel();
-    this.#stop.abort(reason);
-  }
-}
-
-/** The socket must go, whatever the driver says. */
-export function destroyQuietly(connection: Pick<Poolable, "destroy">): void {
-  try {
-    connection.destroy();
-  } catch {
-    // It is out of the pool all the same.
+    for (const attempt of [...this.#attempts]) attempt.end(reason);
   }
 }

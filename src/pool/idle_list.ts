@@ -1,17 +1,21 @@
 /**
  * The connections that nobody uses, and what happens to them while they lie: too old, idle for too long, due for a
- * sign of life. One timer serves all; taking and putting cost the same however many there are.
+ * sign of life. One timer serves all; taking and putting cost the same however many there are. Signs of life are asked
+ * for one by one, so that the others are there for whoever comes meanwhile.
  */
 import type { Timer } from "../clock.ts";
 import type { Settings } from "./options.ts";
 import type { Slot } from "./slot.ts";
+import { STOOD_STILL_MS } from "./stopwatch.ts";
 import type { CloseReason, Poolable } from "./types.ts";
 
 export interface IdleActions<C extends Poolable> {
   /** It is out of the list and has to go. */
   retire(slot: Slot<C>, reason: CloseReason): void;
-  /** It is out of the list and wants a sign of life. */
-  check(slot: Slot<C>): void;
+  /** It is out of the list and wants a sign of life; resolves when it has given one or is gone. */
+  check(slot: Slot<C>): Promise<void>;
+  /** A timer came far too late: machine or process stood still. */
+  stoodStill(): void;
 }
 
 export class IdleList<C extends Poolable> {
@@ -20,6 +24,7 @@ export class IdleList<C extends Poolable> {
   #slots: Slot<C>[] = [];
   #timer: Timer | undefined;
   #timerDueMs = Infinity;
+  #checking = false;
 
   constructor(settings: Settings<C>, actions: IdleActions<C>) {
     this.#settings = settings;
@@ -47,14 +52,17 @@ export class IdleList<C extends Poolable> {
     const { keep, overflowLingerMs } = this.#settings;
     if (this.#slots.length >= keep && overflowLingerMs === 0) return false;
     slot.state = "idle";
+    slot.fresh = false;
     this.#slots.push(slot);
     this.#wakeAt(this.#dueMs(slot), now);
     return true;
   }
 
-  remove(slot: Slot<C>): void {
+  /** False where it is not there. */
+  remove(slot: Slot<C>): boolean {
     const at = this.#slots.indexOf(slot);
     if (at >= 0) this.#slots.splice(at, 1);
+    return at >= 0;
   }
 
   takeAll(): Slot<C>[] {
@@ -67,14 +75,9 @@ export class IdleList<C extends Poolable> {
     this.#timerDueMs = Infinity;
   }
 
-  /** All are to be pinged at their next use, whatever the options say. */
-  suspectAll(): void {
-    for (const slot of this.#slots) slot.suspect = true;
-  }
-
   #reasonToGo(slot: Slot<C>, now: number, generation: number): CloseReason | undefined {
-    if (slot.soft || slot.generation < generation) return "invalidated";
     if (now >= slot.recycleAtMs) return "recycle";
+    if (slot.soft || slot.generation < generation) return "invalidated";
     if (now - slot.usedAtMs >= this.#settings.idleMs || now - slot.answeredAtMs >= slot.serverIdleMs) {
       return "idle";
     }
@@ -87,7 +90,7 @@ export class IdleList<C extends Poolable> {
     return Math.min(
       slot.recycleAtMs,
       slot.usedAtMs + Math.min(idleMs, linger),
-      slot.answeredAtMs + Math.min(slot.serverIdleMs, keepAliveMs),
+      slot.answeredAtMs + Math.min(slot.serverIdleMs, this.#checking ? Infinity : keepAliveMs),
     );
   }
 
@@ -99,19 +102,34 @@ export class IdleList<C extends Poolable> {
   }
 
   #tick(): void {
-    this.close();
     const { clock, keepAliveMs, keep, overflowLingerMs } = this.#settings;
     const now = clock.now();
+    if (now - this.#timerDueMs > STOOD_STILL_MS) this.#actions.stoodStill();
+    this.close();
     let excess = this.#slots.length - keep;
     for (const slot of [...this.#slots]) {
       const reason = this.#reasonToGo(slot, now, slot.generation) ??
         (excess > 0 && now - slot.usedAtMs >= overflowLingerMs ? "overflow" : undefined);
-      if (reason === undefined && now - slot.answeredAtMs < keepAliveMs) continue;
-      this.remove(slot);
+      if (reason === undefined && (this.#checking || now - slot.answeredAtMs < keepAliveMs)) continue;
+      if (!this.remove(slot)) continue;
       excess--;
-      if (reason === undefined) this.#actions.check(slot);
+      if (reason === undefined) this.#check(slot);
       else this.#actions.retire(slot, reason);
     }
+    this.#wakeForAll();
+  }
+
+  #check(slot: Slot<C>): void {
+    this.#checking = true;
+    const done = () => {
+      this.#checking = false;
+      this.#wakeForAll();
+    };
+    this.#actions.check(slot).then(done, done);
+  }
+
+  #wakeForAll(): void {
+    const now = this.#settings.clock.now();
     for (const slot of this.#slots) this.#wakeAt(this.#dueMs(slot), now);
   }
 }

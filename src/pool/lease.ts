@@ -13,15 +13,18 @@ export interface LeaseOwner<C extends Poolable> {
   discard(slot: Slot<C>, error: unknown): void;
   detach(slot: Slot<C>): void;
   softened(slot: Slot<C>, error: unknown): void;
+  /** As it stands, for messages. */
+  picture(): string;
 }
 
 export const DONE: Promise<void> = Promise.resolve();
 
 export class SlotLease<C extends Poolable> implements Lease<C> {
-  #owner: LeaseOwner<C> | undefined;
+  readonly #owner: LeaseOwner<C>;
   readonly #slot: Slot<C>;
+  #over = false;
   /** Called at the end, where somebody watches for leaks. */
-  onEnd: (() => void) | undefined;
+  onEnd: (() => void) | undefined = undefined;
 
   constructor(owner: LeaseOwner<C>, slot: Slot<C>) {
     this.#owner = owner;
@@ -29,45 +32,42 @@ export class SlotLease<C extends Poolable> implements Lease<C> {
   }
 
   get connection(): C {
-    if (!this.#owner) throw released();
+    if (this.#over) throw this.#released();
     return this.#slot.connection;
   }
 
   release(): Promise<void> {
-    const owner = this.#owner;
-    if (!owner) return DONE;
+    if (this.#over) return DONE;
     this.#end();
-    return owner.takeBack(this.#slot);
+    return this.#owner.takeBack(this.#slot);
   }
 
   invalidate(error?: unknown, { soft = false }: { soft?: boolean } = {}): void {
-    const owner = this.#owner;
-    if (!owner) return;
-    if (soft) return owner.softened(this.#slot, error);
+    if (this.#over) return;
+    if (soft) return this.#owner.softened(this.#slot, error);
     this.#end();
-    owner.discard(this.#slot, error);
+    this.#owner.discard(this.#slot, error);
   }
 
   detach(): C {
-    const owner = this.#owner;
-    if (!owner) throw released();
+    if (this.#over) throw this.#released();
     this.#end();
-    owner.detach(this.#slot);
+    this.#owner.detach(this.#slot);
     return this.#slot.connection;
   }
 
   #end(): void {
-    this.#owner = undefined;
+    this.#over = true;
     this.onEnd?.();
+  }
+
+  #released(): LeaseReleasedError {
+    return new LeaseReleasedError(
+      `this lease was released: its connection may be in other hands; acquire another (${this.#owner.picture()})`,
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
   }
-}
-
-function released(): LeaseReleasedError {
-  return new LeaseReleasedError(
-    "this lease was released: its connection may be in other hands; acquire another",
-  );
 }

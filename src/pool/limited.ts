@@ -6,6 +6,11 @@ import type { Clock } from "../clock.ts";
 import type { Slot } from "./slot.ts";
 import type { Poolable } from "./types.ts";
 
+/** The limit is over. */
+export class NoAnswerError extends Error {
+  override name = "NoAnswerError";
+}
+
 /** Asks the connection for something. Rejects after `limitMs`, and when the slot is destroyed; what comes later is ignored. */
 export function limited<C extends Poolable>(
   slot: Slot<C>,
@@ -22,7 +27,7 @@ export function limited<C extends Poolable>(
     const fail = (error: unknown) => end(() => reject(error));
     const timer = limitMs === Infinity
       ? undefined
-      : clock.timer(limitMs, () => fail(new Error(`no answer to ${command} within ${limitMs} ms`)));
+      : clock.timer(limitMs, () => fail(new NoAnswerError(`no answer to ${command} within ${limitMs} ms`)));
     slot.cancel = () => fail(new Error(`the connection was closed during ${command}`));
     try {
       Promise.resolve(slot.connection[command]()).then(() => end(resolve), fail);

@@ -3,7 +3,7 @@
  * that guesses what was meant fails months later.
  */
 import { systemClock } from "../clock.ts";
-import type { Poolable, PoolOptions } from "./types.ts";
+import type { Poolable, PoolErrorClass, PoolOptions } from "./types.ts";
 
 type Defaults = Required<
   Omit<PoolOptions<Poolable>, "connect" | "connectTimeout" | "classify" | "clock" | "random">
@@ -99,11 +99,22 @@ export function settingsOf<C extends Poolable>(options: PoolOptions<C>) {
     resetOnReturn: all.resetOnReturn,
     resetTimeoutMs: ms(all.resetTimeout),
     maxConnecting: all.maxConnecting,
-    connectTimeoutMs: ms(all.connectTimeout ?? all.timeout),
+    connectTimeoutMs: ms(all.connectTimeout ?? (all.timeout || DEFAULTS.timeout)),
     leakWarningMs: ms(all.leakWarning),
-    classify: all.classify ?? (() => "other" as const),
+    classify: careful(all.classify),
     clock: all.clock ?? systemClock,
     random: all.random ?? Math.random,
+  };
+}
+
+/** "other" where the driver's owner has nothing to say, or throws. */
+function careful(classify: (error: unknown) => PoolErrorClass = () => "other") {
+  return (error: unknown): PoolErrorClass => {
+    try {
+      return classify(error);
+    } catch {
+      return "other";
+    }
   };
 }
 
@@ -122,6 +133,16 @@ function check(options: object, known: readonly string[], prefix: string): void 
 
 /** The limit of one acquire, milliseconds. Throws a RangeError for what is no time. */
 export function acquireTimeoutMs(seconds: number): number {
-  if (seconds >= 0) return seconds * 1_000;
-  throw new RangeError(`acquire: timeout must be a number of seconds, 0 or more; it is ${String(seconds)}`);
+  return msOf("acquire: timeout", seconds);
+}
+
+/** How long the leases may take when the pool is closed, milliseconds. Throws a RangeError for what is no time. */
+export function drainMsOf(seconds: number): number {
+  return msOf("close: drain", seconds);
+}
+
+function msOf(what: string, seconds: number): number {
+  const expected = CHECKS.timeout(seconds);
+  if (expected === undefined) return seconds * 1_000;
+  throw new RangeError(`${what} must be ${expected}; it is ${String(seconds)}`);
 }

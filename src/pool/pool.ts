@@ -8,59 +8,51 @@
  * time: the idle list, a lease, a waiter, or the pool while it checks or closes it. Words and meanings are SQLAlchemy's.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { Connector } from "./connector.ts";
-import { ConnectError, PoolClosedError, type PoolTimeoutError } from "./errors.ts";
+import { type Begun, Connector } from "./connector.ts";
+import { ConnectError, type PoolTimeoutError } from "./errors.ts";
 import { IdleList } from "./idle_list.ts";
-import { watchLeak } from "./leak.ts";
-import { DONE, type LeaseOwner, SlotLease } from "./lease.ts";
+import { DONE } from "./lease.ts";
 import { Leasing } from "./leasing.ts";
-import { limited } from "./limited.ts";
+import { limited, NoAnswerError } from "./limited.ts";
 import { acquireTimeoutMs } from "./options.ts";
-import { describe, recycleWarning, statusLine, textOf, timeoutError } from "./report.ts";
+import { recycleWarning, statusLine, textOf, timeoutError } from "./report.ts";
 import { Slot } from "./slot.ts";
 import { Stopwatch } from "./stopwatch.ts";
-import type {
-  AcquireOptions,
-  ConnectionPool,
-  Lease,
-  Poolable,
-  PoolErrorClass,
-  PoolOptions,
-  PoolStats,
-} from "./types.ts";
+import type { AcquireOptions, Lease, Poolable, PoolErrorClass, PoolOptions, PoolStats } from "./types.ts";
 import { Waiter, WaitingLine } from "./waiting_line.ts";
 
 /** Two connections lost within this time are an outage; one is an accident, or a KILL. */
 const OUTAGE_MS = 1_000;
 
-export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPool<C>, LeaseOwner<C> {
+export class Pool<C extends Poolable> extends Leasing<C> {
   readonly #idle: IdleList<C>;
   readonly #line: WaitingLine<Lease<C>>;
   /** Those whose connection is being pinged: out of the line, not served yet. */
   readonly #verifying = new Set<Waiter<Lease<C>>>();
   readonly #connector: Connector<C>;
   readonly #time: Stopwatch;
-  /** Set inside of `use`, for the diagnosis of nested acquires. */
+  /** Set inside of `use`, for the diagnosis of nested acquires; not asked where nobody has called that. */
   readonly #inside = new AsyncLocalStorage<true>();
+  #hasUsers = false;
   #generation = 0;
   #tickets = 0;
   #lostAtMs = -Infinity;
   #warned = false;
-  #closed = false;
-  #end: Promise<void> | undefined;
 
   constructor(options: PoolOptions<C>) {
     super(options);
     const { settings } = this;
     this.#idle = new IdleList(settings, {
       retire: (slot, reason) => void this.sockets.retire(slot, reason),
-      check: (slot) => void this.#keepAlive(slot),
+      check: (slot) => this.#keepAlive(slot),
+      stoodStill: () => this.#suspectAll(),
     });
-    this.#time = new Stopwatch(settings.clock, () => this.#idle.suspectAll());
+    this.#time = new Stopwatch(settings.clock, () => this.#suspectAll());
     this.#line = new WaitingLine(settings.clock, (waiter) => waiter.reject(this.#timedOut(waiter)));
     this.#connector = new Connector({
       ...settings,
-      onOpened: (connection, bornAtMs) => this.#opened(connection, bornAtMs),
+      generation: () => this.#generation,
+      onOpened: (connection, begun) => this.#opened(connection, begun),
       onFailed: (error, kind) => this.#connectFailed(error, kind),
       onReady: () => this.freed(),
     });
@@ -71,9 +63,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
    * `PoolClosedError`, or the signal's own reason within one turn of its abort.
    */
   acquire(options?: AcquireOptions): Promise<Lease<C>> {
-    if (this.#closed) {
-      return Promise.reject(new PoolClosedError("the pool is closed: it gives no connections"));
-    }
+    if (this.closed) return Promise.reject(this.closedError("is closed: it gives no connections"));
     const signal = options?.signal;
     if (signal?.aborted) return Promise.reject(signal.reason);
     let limitMs = this.settings.timeoutMs;
@@ -82,21 +72,30 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     } catch (error) {
       return Promise.reject(error);
     }
-    const now = this.#time.now();
+    const now = this.#now();
     const slot = this.#line.length === 0 ? this.#idle.take(now, this.#generation) : undefined;
-    if (slot && !this.#wantsPing(slot, now)) return Promise.resolve(this.#lease(slot, now));
-    const nested = this.#inside.getStore() === true;
+    if (slot && !this.#wantsPing(slot, now)) {
+      const lease = this.lease(slot, now);
+      if (this.events.wanted("acquire")) this.emit("acquire", slot);
+      return Promise.resolve(lease);
+    }
+    const nested = this.#hasUsers && this.#inside.getStore() === true;
     const waiter = new Waiter<Lease<C>>(this.#tickets++, now, now + limitMs, signal, nested);
-    waiter.watch((reason) => this.#aborted(waiter, reason));
+    if (signal) waiter.watch(signal, (reason) => this.#aborted(waiter, reason));
     if (slot) void this.#verify(slot, waiter);
     else if (limitMs > 0) this.#queue(waiter);
     else waiter.reject(this.#timedOut(waiter));
     return waiter.promise;
   }
 
-  override async use<T>(action: (connection: C) => Promise<T>, options?: AcquireOptions): Promise<T> {
-    await using lease = await this.acquire(options);
-    return await this.#inside.run(true, action, lease.connection);
+  protected override run<T>(action: (connection: C) => Promise<T>, connection: C): Promise<T> {
+    this.#hasUsers = true;
+    return this.#inside.run(true, action, connection);
+  }
+
+  /** While many wait, one reading of the clock serves several of them. */
+  #now(): number {
+    return this.#line.length === 0 ? this.#time.now() : this.#time.inARow();
   }
 
   #queue(waiter: Waiter<Lease<C>>): void {
@@ -111,22 +110,8 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
   }
 
   #wantsPing(slot: Slot<C>, now: number): boolean {
-    if (slot.uses === 0) return false;
+    if (slot.fresh) return false;
     return slot.suspect || now - slot.answeredAtMs >= this.settings.pingIdleOverMs;
-  }
-
-  #lease(slot: Slot<C>, now: number): Lease<C> {
-    slot.state = "leased";
-    slot.uses++;
-    slot.leasedAtMs = now;
-    this.tally.acquired++;
-    const lease = new SlotLease(this, slot);
-    const { clock, leakWarningMs } = this.settings;
-    if (leakWarningMs > 0) {
-      watchLeak(lease, clock, leakWarningMs, (type, acquired) => this.emit(type, slot, undefined, acquired));
-    }
-    if (this.events.wanted("acquire")) this.emit("acquire", slot);
-    return lease;
   }
 
   /** Gives a connection that is in order to the first in the line, or lays it down. */
@@ -139,15 +124,16 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
 
   #serve(waiter: Waiter<Lease<C>>, slot: Slot<C>, now: number): void {
     this.tally.waitedMs += now - waiter.sinceMs;
-    waiter.resolve(this.#lease(slot, now));
+    waiter.resolve(this.lease(slot, now));
+    if (this.events.wanted("acquire")) this.emit("acquire", slot);
   }
 
   /** Pings for a waiter. A dead one is destroyed, and the waiter goes back to its place in the line. */
   async #verify(slot: Slot<C>, waiter: Waiter<Lease<C>>): Promise<void> {
     const { clock, pingTimeoutMs } = this.settings;
-    const leftMs = waiter.deadlineMs - clock.now();
+    const leftMs = waiter.deadlineMs - this.#time.now();
     if (leftMs <= 0) {
-      this.#hand(slot, clock.now());
+      this.#hand(slot, this.#time.now());
       return waiter.reject(this.#timedOut(waiter, "ping"));
     }
     slot.state = "leased";
@@ -166,16 +152,31 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     if (waiter.settled) return;
     waiter.onLeave = undefined;
     this.#verifying.delete(waiter);
-    if (error === undefined && this.sockets.has(slot)) {
-      slot.answered(clock.now());
-      return this.#serve(waiter, slot, clock.now());
-    }
-    this.sockets.destroy(slot, "ping", error);
-    const late = clock.now() >= waiter.deadlineMs;
+    const now = this.#time.now();
     // A ping that was cut short by the deadline says nothing of the others.
-    if (!late || pingTimeoutMs <= leftMs) this.#abandonOlder();
-    if (late) waiter.reject(this.#timedOut(waiter, "ping"));
-    else this.#queue(waiter);
+    const cutShort = error instanceof NoAnswerError && leftMs < pingTimeoutMs;
+    const late = cutShort || clock.now() >= waiter.deadlineMs;
+    if (error !== undefined) this.#pingFailed(slot, error, !cutShort);
+    else if (slot.generation < this.#generation) void this.sockets.retire(slot, "invalidated");
+    else if (this.sockets.has(slot)) {
+      slot.answered(now);
+      return this.#serve(waiter, slot, now);
+    }
+    if (late) return waiter.reject(this.#timedOut(waiter, "ping"));
+    // A listener may have ended it just now.
+    if (waiter.settled) return;
+    // Its place is before all that wait. What came to lie there meanwhile is younger than what it was promised.
+    const next = this.#idle.take(now, this.#generation);
+    if (!next) this.#queue(waiter);
+    else if (this.#wantsPing(next, now)) void this.#verify(next, waiter);
+    else this.#serve(waiter, next, now);
+  }
+
+  #pingFailed(slot: Slot<C>, error: unknown, othersToo: boolean): void {
+    this.emit("error", slot, "ping", error);
+    // First, so that what is made in its place is younger.
+    if (othersToo && slot.generation === this.#generation) this.#abandonOlder();
+    this.sockets.destroy(slot, "ping", error);
   }
 
   /** Lets as many connects be under way as there are waiters, within the limit. */
@@ -183,60 +184,56 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     const { length } = this.#line;
     const { open, closing } = this.sockets;
     const room = this.settings.limit - open - closing;
-    if (length === 0 || room <= this.#connector.connecting || this.#closed) return;
+    if (length === 0 || room <= 0 || room <= this.#connector.connecting || this.closed) return;
     const { lastError } = this.#connector;
+    // A wrong password does not become right by trying: none of those who wait has anything to wait for.
     if (open === 0 && lastError?.kind === "permanent" && this.#connector.waiting) {
       return this.#refuse(length, lastError.error);
     }
     this.#connector.want(Math.min(length, room));
   }
 
-  #opened(connection: C, bornAtMs: number): void {
-    const { recycleMs, recycleJitter, random, clock } = this.settings;
-    const now = clock.now();
-    const slot = new Slot(
-      connection,
-      bornAtMs,
-      bornAtMs + recycleMs * (1 - recycleJitter * random()),
-      this.#generation,
-      now,
-    );
+  #opened(connection: C, { atMs, generation }: Begun): void {
+    const { recycleMs, recycleJitter, random } = this.settings;
+    const now = this.#time.now();
+    const recycleAtMs = atMs + recycleMs * (1 - recycleJitter * random());
+    const slot = new Slot(connection, atMs, recycleAtMs, generation, now);
     connection.closed.then((error) => this.#died(slot, error), (error) => this.#died(slot, error));
-    this.tally.opened++;
-    this.tally.connectMs += now - bornAtMs;
-    this.sockets.add(slot);
-    if (this.#closed) return this.sockets.destroy(slot, "shutdown");
-    this.emit("connect", slot);
     const reason = this.#warned ? undefined : recycleWarning(recycleMs, connection.idleTimeout);
     this.#warned ||= reason !== undefined;
+    this.tally.opened++;
+    this.tally.connectMs += now - atMs;
+    this.sockets.add(slot);
+    if (this.closed) return this.sockets.destroy(slot, "shutdown");
+    this.emit("connect", slot);
     if (reason !== undefined) this.events.emit({ type: "warning", reason });
-    this.#hand(slot, now);
+    // Recycled at age 0 means after one use, not before it.
+    if (this.closed) void this.sockets.retire(slot, "shutdown");
+    else if (generation < this.#generation) void this.sockets.retire(slot, "invalidated");
+    else if (this.sockets.has(slot)) this.#hand(slot, now);
   }
 
   #connectFailed(error: unknown, kind: PoolErrorClass): void {
-    if (!this.#closed) {
+    if (!this.closed) {
       this.tally.connectFailed++;
       this.events.emit({ type: "error", reason: "connect", error });
-      const alone = this.sockets.open === 0;
       // A full server is no reason to give up while there are leases out: they come back.
-      if (kind !== "busy" || alone) {
-        this.#refuse(kind === "permanent" && alone ? this.#line.length : 1, error);
-      }
+      if (kind !== "busy" || this.sockets.open === 0) this.#refuse(1, error);
     }
     this.freed();
   }
 
   #refuse(count: number, error: unknown): void {
-    const message = `could not connect: ${textOf(error)} (${describe(this.stats, this.settings.limit)})`;
+    const message = `could not connect: ${textOf(error)} (${this.picture()})`;
     for (; count > 0; count--) this.#line.shift()?.reject(new ConnectError(message, { cause: error }));
   }
 
   /** A lease ends: puts the session in order where it needs that. */
   takeBack(slot: Slot<C>): Promise<void> {
-    if (!this.sockets.has(slot)) return DONE;
     const { resetOnReturn } = this.settings;
-    const now = this.#time.now();
-    this.tally.usedMs += now - slot.leasedAtMs;
+    const now = this.#now();
+    this.unlease(slot, now);
+    if (!this.sockets.has(slot)) return DONE;
     if (this.events.wanted("release")) this.emit("release", slot);
     try {
       const { connection } = slot;
@@ -248,7 +245,7 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
       slot.usedAtMs = slot.answeredAtMs = now;
       this.#returned(slot, now);
     } catch (error) {
-      this.sockets.destroy(slot, "reset", error);
+      this.#resetFailed(slot, error);
     }
     return DONE;
   }
@@ -259,50 +256,46 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     try {
       await limited(slot, clock, resetTimeoutMs, how);
     } catch (error) {
-      return this.sockets.destroy(slot, "reset", error);
+      return this.#resetFailed(slot, error);
     }
     this.emit("reset", slot);
-    slot.usedAtMs = slot.answeredAtMs = clock.now();
-    if (this.sockets.has(slot)) this.#returned(slot, clock.now());
+    const now = this.#time.now();
+    slot.usedAtMs = slot.answeredAtMs = now;
+    if (this.sockets.has(slot)) this.#returned(slot, now);
+  }
+
+  #resetFailed(slot: Slot<C>, error: unknown): void {
+    this.emit("error", slot, "reset", error);
+    this.sockets.destroy(slot, "reset", error);
   }
 
   #returned(slot: Slot<C>, now: number): void {
     const { soft, generation, recycleAtMs } = slot;
-    if (this.#closed) void this.sockets.retire(slot, "shutdown");
-    else if (soft || generation < this.#generation) void this.sockets.retire(slot, "invalidated");
+    if (this.closed) void this.sockets.retire(slot, "shutdown");
     else if (now >= recycleAtMs) void this.sockets.retire(slot, "recycle");
+    else if (soft || generation < this.#generation) void this.sockets.retire(slot, "invalidated");
     else this.#hand(slot, now);
   }
 
-  discard(slot: Slot<C>, error: unknown): void {
-    if (!this.sockets.has(slot)) return;
-    this.tally.usedMs += this.settings.clock.now() - slot.leasedAtMs;
-    this.emit("invalidate", slot, "hard", error);
-    this.sockets.destroy(slot, "invalidated", error);
-    this.#lost(error);
-  }
-
-  softened(slot: Slot<C>, error: unknown): void {
-    slot.soft = true;
-    this.emit("invalidate", slot, "soft", error);
-  }
-
-  detach(slot: Slot<C>): void {
-    this.sockets.forget(slot);
-    this.freed();
+  override discard(slot: Slot<C>, error: unknown): void {
+    // Without an error nothing was lost: the caller only wants it gone.
+    if (error !== undefined && this.sockets.has(slot)) this.#lost(slot, error);
+    super.discard(slot, error);
   }
 
   /** Server or network ended it. A lease on it goes on until its holder notices. */
   #died(slot: Slot<C>, error: unknown): void {
     if (!this.sockets.has(slot)) return;
     this.#idle.remove(slot);
+    this.#lost(slot, error);
     this.sockets.destroy(slot, "dead", error);
-    this.#lost(error);
   }
 
-  #lost(error: unknown): void {
-    const now = this.settings.clock.now();
-    const failover = error !== undefined && this.#connector.kindOf(error) === "failover";
+  #lost(slot: Slot<C>, error: unknown): void {
+    // The others of its time are written off already.
+    if (slot.generation < this.#generation) return;
+    const now = this.#time.now();
+    const failover = error !== undefined && this.settings.classify(error) === "failover";
     if (failover || now - this.#lostAtMs < OUTAGE_MS) this.#abandonOlder();
     this.#lostAtMs = now;
   }
@@ -326,12 +319,16 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     try {
       await limited(slot, clock, pingTimeoutMs, "ping");
     } catch (error) {
-      this.sockets.destroy(slot, "ping", error);
-      return this.#abandonOlder();
+      return this.#pingFailed(slot, error, true);
     }
     if (!this.sockets.has(slot)) return;
-    slot.answered(clock.now());
-    this.#returned(slot, clock.now());
+    const now = this.#time.now();
+    slot.answered(now);
+    this.#returned(slot, now);
+  }
+
+  #suspectAll(): void {
+    for (const slot of this.sockets.all) slot.suspect = true;
   }
 
   /** There is room: for the first in the line, or for who waits for the end. */
@@ -344,13 +341,8 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     return this.#connector.connecting;
   }
 
-  close({ drain = 5 }: { drain?: number } = {}): Promise<void> {
-    this.#closed = true;
-    return this.#end ??= this.#close(drain * 1_000);
-  }
-
-  async #close(drainMs: number): Promise<void> {
-    const error = new PoolClosedError("the pool was closed while waiting for a connection");
+  protected override async end(drainMs: number): Promise<void> {
+    const error = this.closedError("was closed while waiting for a connection");
     for (const waiter of this.#verifying) waiter.reject(error);
     for (let waiter = this.#line.shift(); waiter; waiter = this.#line.shift()) waiter.reject(error);
     this.#line.close();
@@ -368,10 +360,14 @@ export class Pool<C extends Poolable> extends Leasing<C> implements ConnectionPo
     return timeoutError({
       limitMs: waiter.deadlineMs - waiter.sinceMs,
       where: where ?? (connecting > 0 || lastError ? "connect" : "queue"),
-      state: describe(this.stats, this.settings.limit),
+      state: this.picture(),
       lastError,
       nested: waiter.nested,
     });
+  }
+
+  get limit(): number {
+    return this.settings.limit;
   }
 
   get stats(): PoolStats {

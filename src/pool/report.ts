@@ -10,10 +10,14 @@ export function describe(stats: PoolStats, limit: number): string {
     `${connecting} connecting, ${closing} closing, ${waiting} waiting`;
 }
 
-/** SQLAlchemy's `Pool.status()`; there, overflow counts from minus size. */
-export function statusLine({ size, idle, leased }: PoolStats): string {
-  return `Pool size: ${size}  Connections in pool: ${idle} Current Overflow: ${idle + leased - size} ` +
-    `Current Checked out connections: ${leased}`;
+/**
+ * SQLAlchemy's `Pool.status()`. Overflow counts from minus size, and is 0 where there is no limit; a connection that is
+ * being made for somebody is checked out.
+ */
+export function statusLine({ size, idle, leased, connecting }: PoolStats): string {
+  const out = leased + connecting;
+  return `Pool size: ${size}  Connections in pool: ${idle} Current Overflow: ${size && idle + out - size} ` +
+    `Current Checked out connections: ${out}`;
 }
 
 export function timeoutError(

@@ -5,6 +5,9 @@
 import type { ConnectionState, Poolable, PoolEvent, PoolEventType } from "./types.ts";
 
 export class Slot<C extends Poolable> {
+  /** Read once: a driver's property may throw at any time, and what is said about a connection must not. */
+  readonly id: number | string | undefined;
+  readonly server: string | undefined;
   state: "idle" | "leased" | "checking" | "closing" = "leased";
   /** When it last came back from a lease. */
   usedAtMs: number;
@@ -16,6 +19,8 @@ export class Slot<C extends Poolable> {
   soft = false;
   /** Pinged at its next use in any case. */
   suspect = false;
+  /** Just made, or pinged by the pool itself, and on its way to whoever is first: not pinged for that. */
+  fresh = true;
   /** Set while it is asked for something: ends the waiting for the answer. */
   cancel: (() => void) | undefined;
   /** What the server allows between two commands, with a margin for the way; Infinity where it does not say. */
@@ -29,6 +34,8 @@ export class Slot<C extends Poolable> {
     readonly generation: number,
     now: number,
   ) {
+    this.id = connection.id;
+    this.server = connection.server;
     this.usedAtMs = now;
     this.answeredAtMs = now;
     const seconds = connection.idleTimeout ?? 0;
@@ -39,17 +46,19 @@ export class Slot<C extends Poolable> {
   answered(now: number): void {
     this.answeredAtMs = now;
     this.suspect = false;
+    this.fresh = true;
   }
 
   event(type: PoolEventType, now: number, reason: string | undefined, error: unknown): PoolEvent {
-    const { connection: { id }, bornAtMs, usedAtMs } = this;
+    const { id, bornAtMs, usedAtMs } = this;
     return { type, id, reason, ageMs: now - bornAtMs, idleMs: now - usedAtMs, error };
   }
 
   picture(now: number): ConnectionState {
-    const { connection, state, bornAtMs, usedAtMs, uses, recycleAtMs } = this;
+    const { id, server, state, bornAtMs, usedAtMs, uses, recycleAtMs } = this;
     return {
-      id: connection.id,
+      id,
+      server,
       state,
       ageMs: now - bornAtMs,
       idleMs: state === "idle" ? now - usedAtMs : 0,

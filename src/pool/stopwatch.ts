@@ -6,30 +6,43 @@
  */
 import type { Clock } from "../clock.ts";
 
-const SLEEP_MS = 5_000;
+/** A timer that is so late, or a wall clock that is so far ahead, means that machine or process stood still. */
+export const STOOD_STILL_MS = 5_000;
+
+const DONE: Promise<void> = Promise.resolve();
 
 export class Stopwatch {
   readonly #clock: Clock;
-  readonly #onSlept: () => void;
+  readonly #onStoodStill: () => void;
   #wallMs: number;
   #nowMs: number;
+  #held = false;
+  readonly #letGo = () => void (this.#held = false);
 
-  constructor(clock: Clock, onSlept: () => void) {
+  constructor(clock: Clock, onStoodStill: () => void) {
     this.#clock = clock;
-    this.#onSlept = onSlept;
+    this.#onStoodStill = onStoodStill;
     this.#wallMs = clock.wallMs();
-    this.#nowMs = clock.now();
+    this.#nowMs = Math.floor(clock.now());
   }
 
-  /** Milliseconds, at most one behind. */
+  /** Whole milliseconds, which the engine keeps without a box for each; at most two behind. */
   now(): number {
     const wallMs = this.#clock.wallMs();
     if (wallMs === this.#wallMs) return this.#nowMs;
-    const nowMs = this.#clock.now();
-    const slept = wallMs - this.#wallMs - (nowMs - this.#nowMs) > SLEEP_MS;
+    const nowMs = Math.floor(this.#clock.now());
+    const stoodStill = wallMs - this.#wallMs - (nowMs - this.#nowMs) > STOOD_STILL_MS;
     this.#wallMs = wallMs;
     this.#nowMs = nowMs;
-    if (slept) this.#onSlept();
+    if (stoodStill) this.#onStoodStill();
     return nowMs;
+  }
+
+  /** As `now`, and one reading for all that are served in a row: it holds until those are through who are next now. */
+  inARow(): number {
+    if (this.#held) return this.#nowMs;
+    this.#held = true;
+    void DONE.then(this.#letGo);
+    return this.now();
   }
 }

@@ -5,6 +5,7 @@ import { CLOSE_REASONS, type CloseReason, type PoolTotals } from "./types.ts";
 
 export class Tally {
   acquired = 0;
+  released = 0;
   timedOut = 0;
   aborted = 0;
   waitedMs = 0;

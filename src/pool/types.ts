@@ -8,11 +8,13 @@ import type { Clock } from "../clock.ts";
 export interface Poolable {
   /** The server's connection id, for status and messages. */
   readonly id?: number | string;
+  /** Where it leads, for status. */
+  readonly server?: string;
   /** SERVER_STATUS_IN_TRANS of the last answer. */
   readonly inTransaction: boolean;
   /** Commands sent and not answered. */
   readonly inFlight: number;
-  /** Resolves when the connection is gone, for whatever reason. */
+  /** Resolves when the connection is gone, for whatever reason; before what was under way on it rejects. */
   readonly closed: Promise<Error | undefined>;
   /** After how long without a command the server closes it (`wait_timeout`), seconds; undefined: never. */
   readonly idleTimeout?: number;
@@ -62,7 +64,7 @@ export interface PoolOptions<C extends Poolable> {
   readonly resetTimeout?: number;
   /** Connects under way at one time. @default 4 */
   readonly maxConnecting?: number;
-  /** For one connect, seconds. @default timeout */
+  /** For one connect, seconds. @default timeout, or 30 where that is 0 */
   readonly connectTimeout?: number;
   /** Tell of a lease that is held for longer, seconds; costs a stack for each acquire; 0: off. @default 0 */
   readonly leakWarning?: number;
@@ -106,6 +108,8 @@ export type CloseReason = typeof CLOSE_REASONS[number];
 /** Counted since the pool was made. */
 export interface PoolTotals {
   readonly acquired: number;
+  /** Leases that are over, however they ended. */
+  readonly released: number;
   readonly timedOut: number;
   readonly aborted: number;
   /** Over all that had to wait. */
@@ -135,6 +139,7 @@ export interface PoolStats {
 
 export interface ConnectionState {
   readonly id: number | string | undefined;
+  readonly server: string | undefined;
   readonly state: "idle" | "leased" | "checking" | "closing";
   readonly ageMs: number;
   readonly idleMs: number;
@@ -174,6 +179,8 @@ export interface ConnectionPool<C> extends AsyncDisposable {
   /** Calls `listener` for each event of this type; what it throws is ignored. Returns how to stop that. */
   on(type: PoolEventType, listener: (event: PoolEvent) => void): () => void;
   readonly stats: PoolStats;
+  /** Sockets at most; Infinity where there is no limit. */
+  readonly limit: number;
   readonly connections: readonly ConnectionState[];
   /** SQLAlchemy's one line. */
   status(): string;

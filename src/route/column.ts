@@ -41,7 +41,7 @@ export function compileColumn(name: string, given: string | ColumnOptions, scope
     if (value === "@key") throw new TypeError(`"@key" is the key of an element: it needs "each"`);
     if (!known) throw new TypeError(`"${value}" is none of ${Object.keys(AT).join(", ")}`);
     if (options.time) throw new TypeError(`"time" is for times in the payload, not for ${value}`);
-    return { row: { name, type: options.type, role: known.role }, read: known.read };
+    return { row: rowOf(name, options.type, known.role, options), read: known.read };
   }
   const level = /^\{(\w+)(?:\.\.\.)?\}$/.exec(value)?.[1];
   if (level !== undefined) {
@@ -76,7 +76,16 @@ function converted(
   read: (source: Source) => unknown,
 ): Column {
   const { type, fit } = compileFit(name, options);
-  return { row: { name, type, role }, read: (source) => fit(() => read(source)) };
+  return { row: rowOf(name, type, role, options), read: (source) => fit(() => read(source)) };
+}
+
+function rowOf(
+  name: string,
+  type: string | undefined,
+  role: RowColumn["role"],
+  { unit, time }: ColumnOptions,
+): RowColumn {
+  return { name, type, role: time ? "time" : role, ...(unit !== undefined && { unit }) };
 }
 
 /** How a value becomes one for the column, and the column's type. `fit` throws `UnfitError` unless `onError` says otherwise. */

@@ -6,7 +6,9 @@
  */
 import type { ColumnType } from "../column_type.ts";
 import type { SqlValue } from "../message.ts";
+import { wasNumber } from "../decode/json.ts";
 import { parseNumber } from "../decode/number.ts";
+import { fitDecimal } from "./decimal.ts";
 import { plainTime } from "./time.ts";
 import { shown, UnfitError } from "./unfit_error.ts";
 
@@ -46,9 +48,9 @@ export function convert(value: unknown, type: ColumnType): SqlValue {
         ? toBoolean(value)
         : toInteger(value, type);
     case "float":
-      return toFloat(value);
+      return toFloat(value, type);
     case "decimal":
-      return toDecimal(value);
+      return toDecimal(value, type);
     case "text":
       return toText(value, type);
     case "binary":
@@ -59,7 +61,7 @@ export function convert(value: unknown, type: ColumnType): SqlValue {
         : new TextEncoder().encode(jsonText(value));
     case "json":
       return typeof value === "string"
-        ? JSON.stringify(wellFormed(value))
+        ? jsonString(value)
         : value instanceof Uint8Array
         ? refuse(value, "JSON")
         : jsonText(value);
@@ -122,14 +124,19 @@ function toInteger(value: unknown, type: ColumnType): SqlValue {
   return Number.isSafeInteger(Number(big)) ? Number(big) : big;
 }
 
-function toFloat(value: unknown): SqlValue {
-  const number = numberOf(value, "a number");
-  return typeof number === "number" ? number : Number(number);
+const FLOAT_MAX = 3.4028234663852886e38;
+
+function toFloat(value: unknown, type: ColumnType): SqlValue {
+  const number = Number(numberOf(value, "a number"));
+  if (type.name === "float" && Math.abs(number) > FLOAT_MAX || type.unsigned && number < 0) {
+    throw new UnfitError(`${number} is outside of ${type.sql.toLowerCase()}`);
+  }
+  return number;
 }
 
-function toDecimal(value: unknown): SqlValue {
+function toDecimal(value: unknown, type: ColumnType): SqlValue {
   const number = numberOf(value, "a number");
-  return typeof number === "number" && !Number.isInteger(number) ? String(number) : digits(number);
+  return fitDecimal(digits(number), type);
 }
 
 function toText(value: unknown, type: ColumnType): SqlValue {
@@ -165,11 +172,24 @@ function wellFormed(text: string): string {
   return text;
 }
 
+/** A text as JSON. One that may as well be a number of more digits than a double has is neither for sure. */
+function jsonString(text: string): string {
+  const isTooLarge = JSON_NUMBER.test(text) && !Number.isFinite(Number(text));
+  if (isTooLarge || typeof parseNumber(text) === "string") {
+    throw new UnfitError(`${shown(text)} may be a text or a number, which JSON tells apart`);
+  }
+  return JSON.stringify(wellFormed(text));
+}
+
+const JSON_NUMBER = /^-?\d+(\.\d+)?([eE][-+]?\d+)?$/;
+
 export function jsonText(value: unknown): string {
-  return JSON.stringify(
-    value,
-    (_key, inner) => typeof inner === "bigint" ? JSON.rawJSON(String(inner)) : inner,
-  );
+  return JSON.stringify(value, asWritten);
+}
+
+function asWritten(this: object, key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return JSON.rawJSON(String(value));
+  return typeof value === "string" && wasNumber(this, key, value) ? JSON.rawJSON(value) : value;
 }
 
 declare global {

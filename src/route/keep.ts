@@ -64,6 +64,9 @@ export class Keep {
   }
 }
 
+/** The sequence of the delivery that is remembered as stored. */
+export const sequenceIn = (state: string): number => (JSON.parse(state) as [number])[0];
+
 /** A value as it is remembered: numbers and truth values as they are, texts with a letter before them. */
 type Remembered = number | boolean | string | null;
 

@@ -6,7 +6,9 @@
  * is bounded: what was not used for longest is forgotten first, so that neither devices that come and go nor topics
  * that are made up can fill the disk.
  */
+import type { MemoryChanges } from "../contracts.ts";
 import type { Memory } from "../decode/mod.ts";
+import { HOURS } from "./hours.ts";
 
 const KEYS_MAX = 10_000;
 
@@ -46,6 +48,11 @@ class Section {
     this.#changes.set(key, null);
   }
 
+  /** As `delete`, where the caller writes it down. */
+  drop(key: string): void {
+    this.#known.delete(key);
+  }
+
   /** As `set`, of what is written down already. */
   restore(key: string, value: string): void {
     this.#known.delete(key);
@@ -77,6 +84,7 @@ export class RouteMemories {
     const section = () => new Section(this.#changes, keysMax);
     [this.#decoders, this.#filters, this.#tables] = [section(), section(), section()];
     for (const [key, value] of known) {
+      if (key.startsWith(HOURS)) continue;
       const owner = key.startsWith(FILTERS)
         ? this.#filters
         : key.startsWith(TABLES)
@@ -94,6 +102,18 @@ export class RouteMemories {
   /** What the filters of a route remember. */
   filtersOf(route: string): Memory {
     return this.#filters.below(`${FILTERS}${route}\n`);
+  }
+
+  /**
+   * The changes without what filters took for stored though the database refused it: that is forgotten, and whatever
+   * comes next is stored. `isRefused` is asked of what a filter remembers.
+   */
+  withoutRefused(changes: MemoryChanges, isRefused: (value: string) => boolean): MemoryChanges {
+    return changes.map(([key, value]) => {
+      if (value === null || !key.startsWith(FILTERS) || !isRefused(value)) return [key, value];
+      this.#filters.drop(key);
+      return [key, null];
+    });
   }
 
   /** Tables that were made from a name with placeholders. */

@@ -4,4 +4,4 @@
 export { expandPreset, PRESET, type Preset } from "./preset.ts";
 export { createRouter, type RouterOptions } from "./router.ts";
 export { validateRoute } from "./validate.ts";
-export { shapesOf } from "./router.ts";
+export { routesProblems, shapesOf } from "./router.ts";

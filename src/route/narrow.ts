@@ -33,6 +33,7 @@ export function compileNarrow(
   const shared: Column[] = [];
   const readers: Reader[] = all ? [leaves()] : [];
   const types = new Set<string | undefined>(all ? [ANY_VALUE] : []);
+  const units = new Set<string | undefined>();
   for (const [name, given] of Object.entries(columns)) {
     const options = typeof given === "string" ? { value: given } : given;
     const column = compileColumn(name, options, scope);
@@ -46,6 +47,7 @@ export function compileNarrow(
     } else {
       readers.push(valuesOf(name, options, column));
       types.add(column.row.type);
+      units.add(column.row.unit);
     }
   }
   if (types.size > 1) {
@@ -56,11 +58,12 @@ export function compileNarrow(
   }
   if (readers.length === 0) throw new TypeError(`the layout "narrow" needs a column with a value`);
   const [type] = types;
+  const [unit] = units.size === 1 ? units : [];
   return {
     columns: [
       ...shared.map((it) => it.row),
       { name: "name", type: "varchar(255)", role: "level" },
-      { name: "value", type, role: "value" },
+      { name: "value", type, role: "value", ...(unit !== undefined && { unit }) },
     ],
     nameAt: shared.length,
     rows: (source) => {

@@ -89,6 +89,6 @@ export interface RouteOptions {
   readonly layout?: Layout;
   /** Rows older than this are removed. */
   readonly retentionMs?: number;
-  /** Keep hourly minimum, mean and maximum in `<table>_hourly`. @default false */
-  readonly hourly?: boolean;
+  /** Keep hourly minimum, mean, maximum and count in `<table>_hourly`, for each series; `by` names the columns that tell series apart. @default false */
+  readonly hourly?: boolean | { readonly by: readonly string[] };
 }

@@ -12,6 +12,8 @@ export interface TopicPattern {
   readonly levels: readonly Level[];
   /** Names of its placeholders, from left to right. */
   readonly names: readonly string[];
+  /** True where a wildcard has no name, so that the names do not tell the whole topic. */
+  readonly anonymous: boolean;
   /** The MQTT topic filter that matches the same topics. */
   readonly filter: string;
 }
@@ -44,7 +46,8 @@ export function parsePattern(text: string): TopicPattern {
   const filter = levels.map((it) => it.kind === "literal" ? it.text : it.kind === "one" ? "+" : "#").join(
     "/",
   );
-  return { text, levels, names, filter };
+  const anonymous = levels.some((it) => it.kind !== "literal" && it.name === undefined);
+  return { text, levels, names, anonymous, filter };
 }
 
 /** What the placeholders stand for in a topic, in the order of `names`, or null where it does not match. */

@@ -6,6 +6,7 @@
  * (columns, when, keep, ...) is added to the routes to that very table, or replaces what the preset says there; "when"
  * narrows. Nothing here checks anything: that is `validate.ts`.
  */
+import { SERIES } from "./design.ts";
 import type { PresetName, RouteOptions } from "./options.ts";
 import esphome from "./presets/esphome.json" with { type: "json" };
 import frigate from "./presets/frigate.json" with { type: "json" };
@@ -56,9 +57,6 @@ export const PRESET = {
   victron,
   zigbee2mqtt,
 } as unknown as Readonly<Record<PresetName, Preset>>;
-
-/** What tells the rows of a preset apart. */
-const SERIES = ["device", "name"];
 
 /** The ordinary routes that a route stands for; itself where it has no preset. */
 export function expandPreset(route: RouteOptions): RouteOptions[] {

@@ -2,6 +2,7 @@
  * What only routing can know to be wrong with a route, each with its place inside of the route.
  */
 import { compileColumn } from "./column.ts";
+import { designProblems } from "./design.ts";
 import { compileEach } from "./each.ts";
 import { compileCondition } from "./expression.ts";
 import { keepProblems } from "./keep.ts";
@@ -12,7 +13,7 @@ import { expandPreset, PRESET } from "./preset.ts";
 import type { Scope } from "./source.ts";
 
 export interface RouteProblem {
-  readonly path: (string | number)[];
+  readonly path: readonly (string | number)[];
   readonly message: string;
 }
 
@@ -79,14 +80,13 @@ function columnProblems(route: RouteOptions, scope: Scope): RouteProblem[] {
   if (problems.length > 0) return problems;
   try {
     // Good columns may still not go together.
-    const { columns } = compileLayout(route, scope);
+    const layout = compileLayout(route, scope);
+    problems.push(...designProblems(route, layout));
     const { onChange = [], deadband = {}, by = [] } = route.keep ?? {};
-    if (!isObject(route.keep) || !isObject(deadband)) return [];
-    if (!Array.isArray(onChange) || !Array.isArray(by)) return [];
-    return keepProblems(route.keep, columns).map(({ path, message }) => ({
-      path: ["keep", ...path],
-      message,
-    }));
+    if (!isObject(route.keep) || !isObject(deadband)) return problems;
+    if (!Array.isArray(onChange) || !Array.isArray(by)) return problems;
+    const ofKeep = keepProblems(route.keep, layout.columns);
+    return [...problems, ...ofKeep.map(({ path, message }) => ({ path: ["keep", ...path], message }))];
   } catch (error) {
     return [{ path: ["layout"], message: (error as Error).message }];
   }

@@ -3,8 +3,10 @@
  *
  * One batch at a time: SQLite has one writer. Each write is begin, insert, park what is refused, commit.
  */
-import type { Sink, WriteRequest, Written } from "../contracts.ts";
-import { BackOffError, LedgerError, StallError } from "../errors.ts";
+import type { Maintained, Maintenance, Sink, WriteRequest, Written } from "../contracts.ts";
+import { BackOffError, LedgerError, SluiceError, StallError } from "../errors.ts";
+import type { SqlValue } from "../message.ts";
+import { maintainTable, type SqlResult } from "./upkeep.ts";
 import { type SqliteReply, type SqliteRequest, startWorker } from "./worker.ts";
 
 export interface SqliteSinkOptions {
@@ -14,6 +16,9 @@ export interface SqliteSinkOptions {
   /** @default false */
   readonly addColumns?: boolean;
 }
+
+/** A statement that does not fit the tables, as of a trigger that lacks its own. */
+const SQL_ERROR = 1;
 
 class RequestError extends Error {
   constructor(readonly reply: Extract<SqliteReply, { ok: false }>) {
@@ -69,7 +74,25 @@ export class SqliteSink implements Sink {
     }
   }
 
-  async write(request: WriteRequest, signal: AbortSignal): Promise<Written> {
+  write(request: WriteRequest, signal: AbortSignal): Promise<Written> {
+    return this.#inTurn(signal, async () => {
+      try {
+        return await this.#transaction(request);
+      } catch (error) {
+        await this.#call({ op: "rollback" }).catch(() => {});
+        throw this.#explained(error, request.lane);
+      }
+    }, request.lane);
+  }
+
+  maintain(task: Maintenance, signal: AbortSignal): Promise<Maintained> {
+    const run = (sql: string, values: readonly SqlValue[] = []) =>
+      this.#inTurn(signal, () => this.#call<SqlResult>({ op: "run", sql, values }), task.table);
+    return maintainTable(task, { run, createTables: this.#options.createTables ?? true, signal });
+  }
+
+  /** Waits until whoever has the database is done with it. */
+  async #inTurn<T>(signal: AbortSignal, action: () => Promise<T>, lane: string): Promise<T> {
     const before = this.#turn;
     const turn = Promise.withResolvers<void>();
     this.#turn = turn.promise;
@@ -77,10 +100,9 @@ export class SqliteSink implements Sink {
       await before;
       signal.throwIfAborted();
       await this.#open();
-      return await this.#transaction(request);
+      return await action();
     } catch (error) {
-      await this.#call({ op: "rollback" }).catch(() => {});
-      throw this.#explained(error, request.lane);
+      throw error instanceof SluiceError ? error : this.#explained(error, lane);
     } finally {
       turn.resolve();
     }
@@ -138,7 +160,7 @@ export class SqliteSink implements Sink {
   #explained(error: unknown, lane: string | undefined): unknown {
     if (!(error instanceof RequestError)) return error;
     const { kind, message, errno } = error.reply;
-    if (kind === "schema" && lane !== undefined) {
+    if (lane !== undefined && (kind === "schema" || errno === SQL_ERROR)) {
       return new StallError(`${message} in ${this.address}`, { lane, errno, cause: error });
     }
     return new BackOffError(`the database ${this.address} does not take rows: ${message}`, {

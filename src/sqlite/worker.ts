@@ -3,11 +3,12 @@
  *
  * The module is both sides, as the spool's worker is: `startWorker` starts it, and inside that worker it serves.
  */
-import { DatabaseSync } from "node:sqlite";
-import { type ColumnType, parseColumnType } from "../column_type.ts";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Refused } from "../contracts.ts";
-import type { Row, RowColumn, Shape, SqlValue } from "../message.ts";
+import type { Row, SqlValue } from "../message.ts";
 import { startThread } from "../thread.ts";
+import { addColumnSql, createTableSql, LEDGER_SQL, quote } from "./ddl.ts";
+import type { SqlResult } from "./upkeep.ts";
 
 const NAME = "sluice-sqlite";
 
@@ -17,6 +18,7 @@ export type SqliteRequest =
   | { op: "insert"; rows: readonly Row[] }
   | { op: "commit"; spool: string; lane: string; last: number }
   | { op: "rollback" }
+  | { op: "run"; sql: string; values: readonly SqlValue[] }
   | { op: "close" };
 
 /** `kind` as the sink's errors: `schema` stalls the lane, everything else is waited out. */
@@ -26,55 +28,21 @@ export type SqliteReply =
 
 class SchemaError extends Error {}
 
-const quote = (name: string) => `"${name.replaceAll('"', '""')}"`;
+const STATEMENTS_MAX = 500;
+const INTEGER_MAX = 2n ** 63n - 1n, INTEGER_MIN = -(2n ** 63n);
+/** SQLITE_MISMATCH. */
+const MISMATCH = 20;
 
-/** SQLite types by family; SQLite itself checks nothing, so `fits` does. */
-const AFFINITY: Readonly<Record<ColumnType["family"], string>> = {
-  boolean: "INTEGER",
-  integer: "INTEGER",
-  decimal: "TEXT",
-  float: "REAL",
-  text: "TEXT",
-  binary: "BLOB",
-  json: "TEXT",
-  datetime: "TEXT",
-  date: "TEXT",
-  time: "TEXT",
-};
-const BY_ROLE: Readonly<Record<Exclude<RowColumn["role"], "value">, string>> = {
-  received: "TEXT NOT NULL",
-  topic: "TEXT NOT NULL",
-  payload: "BLOB NOT NULL",
-  qos: "INTEGER NOT NULL",
-  retain: "INTEGER NOT NULL",
-  gateway: "TEXT NOT NULL",
-  sequence: "INTEGER NOT NULL",
-  level: "TEXT NOT NULL",
-};
-
-export function columnSql({ name, type, role }: RowColumn, sample: SqlValue | undefined): string {
-  if (type !== undefined) return `${quote(name)} ${AFFINITY[parseColumnType(type).family]}`;
-  if (role !== "value") return `${quote(name)} ${BY_ROLE[role]}`;
-  const inferred = typeof sample === "string"
-    ? "TEXT"
-    : sample instanceof Uint8Array
-    ? "BLOB"
-    : typeof sample === "number" || sample === null || sample === undefined
-    ? "REAL"
-    : "INTEGER";
-  return `${quote(name)} ${inferred}`;
-}
-
-export function createTableSql(shape: Shape, rows: readonly Row[]): string {
-  const sampleOf = (i: number) =>
-    rows.map((row) => row.values[i]).find((value) => value !== null && value !== undefined);
-  const ownId = shape.key.length === 0 && !shape.columns.some((it) => it.name.toLowerCase() === "id");
-  const lines = [
-    ...(ownId ? ['"id" INTEGER PRIMARY KEY AUTOINCREMENT'] : []),
-    ...shape.columns.map((column, i) => columnSql(column, sampleOf(i))),
-    ...(shape.key.length > 0 ? [`PRIMARY KEY (${shape.key.map(quote).join(", ")})`] : []),
-  ];
-  return `CREATE TABLE ${quote(shape.table)} (${lines.join(", ")})`;
+/**
+ * What SQLite binds without altering it. Its INTEGER has 64 bits: what is larger goes as its digits. The driver binds
+ * every number as a double, which a column of texts would write with its own digits. `type`: of the column, in capitals.
+ */
+function bound(value: SqlValue, type = ""): null | number | bigint | string | Uint8Array {
+  if (typeof value === "boolean") return BigInt(value);
+  if (typeof value === "number") {
+    return Number.isSafeInteger(value) ? BigInt(value) : /CHAR|TEXT|CLOB/.test(type) ? String(value) : value;
+  }
+  return typeof value === "bigint" && (value > INTEGER_MAX || value < INTEGER_MIN) ? value.toString() : value;
 }
 
 class Embedded {
@@ -83,6 +51,7 @@ class Embedded {
   readonly #addColumns: boolean;
   /** Declared types of each table's columns; forgotten when the schema changes. */
   readonly #columns = new Map<string, Map<string, string>>();
+  readonly #statements = new Map<string, StatementSync>();
 
   constructor(
     { path, createTables, addColumns }: { path: string; createTables: boolean; addColumns: boolean },
@@ -90,10 +59,8 @@ class Embedded {
     this.#createTables = createTables;
     this.#addColumns = addColumns;
     this.#db = new DatabaseSync(path);
-    this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000");
-    this.#db.exec(
-      "CREATE TABLE IF NOT EXISTS sluice_ledger (spool TEXT, lane TEXT, upto INTEGER, updated_at TEXT, PRIMARY KEY (spool, lane))",
-    );
+    this.#db.exec("PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL");
+    this.#db.exec(LEDGER_SQL);
   }
 
   /** Begins, and returns what the ledger says: null where it has no row. */
@@ -112,7 +79,7 @@ class Embedded {
     for (const row of rows) {
       if (refused.has(row.sequence)) continue;
       const columns = this.#table(row, rows);
-      const reason = misfit(row, columns) ?? this.#insertOne(row);
+      const reason = misfit(row, columns) ?? this.#insertOne(row, columns);
       if (reason) {
         refused.set(row.sequence, { sequence: row.sequence, reason: reason.reason, errno: reason.errno });
       }
@@ -120,7 +87,10 @@ class Embedded {
     return [...refused.values()];
   }
 
-  #insertOne({ shape, values }: Row): { reason: string; errno: number } | null {
+  #insertOne(
+    { shape, values }: Row,
+    columns: ReadonlyMap<string, string>,
+  ): { reason: string; errno: number } | null {
     const names = shape.columns.map((it) => quote(it.name));
     const conflict = shape.onDuplicateKey === "ignore"
       ? " ON CONFLICT DO NOTHING"
@@ -133,7 +103,8 @@ class Embedded {
       names.map(() => "?").join(",")
     })${conflict}`;
     try {
-      this.#db.prepare(sql).run(...values.map((it) => typeof it === "boolean" ? Number(it) : it));
+      const typed = values.map((it, i) => bound(it, columns.get(shape.columns[i].name.toLowerCase())));
+      this.#statement(sql).run(...typed);
       return null;
     } catch (error) {
       const { errcode, message } = error as { errcode?: number; message: string };
@@ -143,23 +114,42 @@ class Embedded {
     }
   }
 
+  /** Prepared once; there is one for each shape. */
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      if (this.#statements.size >= STATEMENTS_MAX) this.#statements.clear();
+      this.#statements.set(sql, statement = this.#db.prepare(sql));
+    }
+    return statement;
+  }
+
+  /** One statement that is a transaction of its own. */
+  run(sql: string, values: readonly SqlValue[]): SqlResult {
+    const statement = this.#db.prepare(sql);
+    if (/^\s*SELECT/.test(sql)) {
+      return {
+        rows: statement.all(...values.map((it) => bound(it))) as unknown as SqlResult["rows"],
+        changes: 0,
+      };
+    }
+    return { rows: [], changes: Number(statement.run(...values.map((it) => bound(it))).changes) };
+  }
+
   /** The columns of the row's table, which is made or widened where that is allowed. */
   #table({ shape }: Row, rows: readonly Row[]): Map<string, string> {
     let columns = this.#columns.get(shape.table) ?? this.#describe(shape.table);
     if (columns.size === 0) {
       if (!this.#createTables) throw new SchemaError(`there is no table ${shape.table}`);
-      this.#db.exec(createTableSql(shape, rows.filter((it) => it.shape === shape)));
+      for (const sql of createTableSql(shape, rows)) this.#db.exec(sql);
       columns = this.#describe(shape.table);
     }
-    shape.columns.forEach((column, i) => {
-      if (columns.has(column.name.toLowerCase())) return;
+    for (const column of shape.columns) {
+      if (columns.has(column.name.toLowerCase())) continue;
       if (!this.#addColumns) throw new SchemaError(`table ${shape.table} has no column ${column.name}`);
-      const sample = rows.find((it) => it.shape === shape && it.values[i] !== null)?.values[i];
-      this.#db.exec(
-        `ALTER TABLE ${quote(shape.table)} ADD COLUMN ${columnSql(column, sample).replace(" NOT NULL", "")}`,
-      );
+      this.#db.exec(addColumnSql(shape, column, rows));
       columns = this.#describe(shape.table);
-    });
+    }
     this.#columns.set(shape.table, columns);
     return columns;
   }
@@ -191,7 +181,7 @@ class Embedded {
   }
 }
 
-/** What MySQL would refuse and SQLite would not: a text in a column of numbers. */
+/** What MySQL would refuse and SQLite would not: a text in a column of numbers, a number that is too large for it. */
 function misfit(
   { shape, values }: Row,
   types: ReadonlyMap<string, string>,
@@ -199,14 +189,16 @@ function misfit(
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
     const type = types.get(shape.columns[i].name.toLowerCase()) ?? "";
+    const refuse = (text: string, what: string) => ({
+      reason: `column ${shape.columns[i].name}: ${text} ${what}`,
+      errno: MISMATCH,
+    });
     if (
       typeof value === "string" && /REAL|INT/.test(type) &&
       (value.trim() === "" || !Number.isFinite(Number(value)))
-    ) {
-      return {
-        reason: `column ${shape.columns[i].name}: ${JSON.stringify(value.slice(0, 40))} is not a number`,
-        errno: 20,
-      };
+    ) return refuse(JSON.stringify(value.slice(0, 40)), "is not a number");
+    if (typeof value === "bigint" && /INT/.test(type) && (value > INTEGER_MAX || value < INTEGER_MIN)) {
+      return refuse(String(value), "is outside of 64 bits");
     }
   }
   return null;
@@ -233,6 +225,8 @@ function serve(
         return database.commit(request.spool, request.lane, request.last);
       case "rollback":
         return database.rollback();
+      case "run":
+        return database.run(request.sql, request.values);
       case "close":
         return database.close();
     }

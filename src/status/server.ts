@@ -1,7 +1,12 @@
 /**
  * The status page and its neighbours over HTTP: read-only, on loopback unless told otherwise, and then with a token.
+ *
+ * Promises that no visitor can end the process: where connections cannot be taken any more (too many open files), it
+ * says so and begins to listen anew.
  */
 import { timingSafeEqual } from "node:crypto";
+import { sleep } from "../clock.ts";
+import { messageOf } from "../errors.ts";
 import { metricsText } from "./metrics.ts";
 import css from "./page/page.css" with { type: "text" };
 import page from "./page/page.html" with { type: "text" };
@@ -13,6 +18,8 @@ export interface StatusOptions {
   /** Asked of every request where it is given. */
   readonly token?: string;
   readonly snapshot: () => StatusSnapshot;
+  /** Why it does not listen now; null when it does again. */
+  readonly onFault?: (reason: string | null) => void;
 }
 
 export interface StatusServer extends AsyncDisposable {
@@ -20,6 +27,7 @@ export interface StatusServer extends AsyncDisposable {
   readonly address: string;
 }
 
+const LISTEN_AGAIN_MS = 1_000;
 const HEADERS = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 const json = (value: unknown, status = 200) =>
   new Response(JSON.stringify(value, null, 1) + "\n", {
@@ -42,12 +50,15 @@ const asset = (body: string, type: string) =>
 export function notReady({ broker, database, spool }: StatusSnapshot): string[] {
   return [
     ...(broker.connected ? [] : ["the broker is not connected"]),
+    ...broker.refused.map((filter) => `the broker refuses the subscription ${filter}`),
     ...(database.reachable ? [] : ["the database is not reachable"]),
     ...(spool.full ? ["the spool is full"] : []),
   ];
 }
 
-export async function startStatus({ listen, token, snapshot }: StatusOptions): Promise<StatusServer> {
+export async function startStatus(
+  { listen, token, snapshot, onFault }: StatusOptions,
+): Promise<StatusServer> {
   const allowed = (request: Request, url: URL) => {
     if (token === undefined) return true;
     const given = request.headers.get("authorization")?.replace(/^Bearer /, "") ??
@@ -81,10 +92,72 @@ export async function startStatus({ listen, token, snapshot }: StatusOptions): P
         return text("there is no such page\n", 404);
     }
   };
-  if ("path" in listen) await Deno.remove(listen.path).catch(() => {});
-  const server = Deno.serve({ ...listen, onListen: () => {} } as Deno.ServeTcpOptions, handler);
-  const address = "path" in listen
-    ? `unix:${listen.path}`
-    : `http://${(server.addr as Deno.NetAddr).hostname}:${(server.addr as Deno.NetAddr).port}`;
-  return { address, [Symbol.asyncDispose]: () => server.shutdown() };
+  const server = new LastingServer(listen, handler, onFault ?? (() => {}));
+  await server.listen();
+  return server;
+}
+
+/** `Deno.serve` gives up for good at the first connection that it cannot accept; this one begins again. */
+class LastingServer implements StatusServer {
+  readonly #handler: (request: Request) => Response;
+  readonly #onFault: (reason: string | null) => void;
+  readonly #stop = new AbortController();
+  #listen: StatusOptions["listen"];
+  #server: Deno.HttpServer | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(
+    listen: StatusOptions["listen"],
+    handler: (request: Request) => Response,
+    onFault: (reason: string | null) => void,
+  ) {
+    this.#listen = listen;
+    this.#handler = handler;
+    this.#onFault = onFault;
+  }
+
+  get address(): string {
+    const listen = this.#listen;
+    return "path" in listen ? `unix:${listen.path}` : `http://${listen.hostname}:${listen.port}`;
+  }
+
+  /** Throws where the address cannot be had at first. */
+  async listen(): Promise<void> {
+    await this.#open();
+    this.#running = this.#last();
+  }
+
+  async #open(): Promise<Deno.HttpServer> {
+    const listen = this.#listen;
+    if ("path" in listen) await Deno.remove(listen.path).catch(() => {});
+    const server = Deno.serve({ ...listen, onListen: () => {} } as Deno.ServeTcpOptions, this.#handler);
+    if (!("path" in listen)) {
+      const { hostname, port } = server.addr as Deno.NetAddr;
+      this.#listen = { hostname, port };
+    }
+    return this.#server = server;
+  }
+
+  async #last(): Promise<void> {
+    const { signal } = this.#stop;
+    let server = this.#server;
+    while (!signal.aborted) {
+      try {
+        server ??= await this.#open();
+        if (signal.aborted) await server.shutdown();
+        this.#onFault(null);
+        return await server.finished;
+      } catch (error) {
+        server = undefined;
+        this.#onFault(messageOf(error));
+        await sleep(LISTEN_AGAIN_MS, signal).catch(() => {});
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#server?.shutdown().catch(() => {});
+    await this.#running;
+  }
 }

@@ -2,7 +2,7 @@
  * What the status page and its neighbours show: plain data, made anew for each request.
  */
 import type { Totals } from "../contracts.ts";
-import type { ConnectionState, PoolStats } from "../pool/mod.ts";
+import type { PoolPicture } from "./pool_picture.ts";
 
 export interface StatusSnapshot {
   readonly name: string;
@@ -15,9 +15,17 @@ export interface StatusSnapshot {
   readonly lanes: Readonly<
     Record<string, { pending: number; state: string; reason: string | null; lag_s: number }>
   >;
-  readonly broker: { connected: boolean; url: string; error: string | null; dropped: number | null };
+  readonly broker: {
+    connected: boolean;
+    url: string;
+    error: string | null;
+    /** Messages that the broker has thrown away, for any of its clients, since the gateway was started; null: it does not say. */
+    dropped: number | null;
+    /** Topic filters that the broker does not let the gateway subscribe to: their messages do not come. */
+    refused: readonly string[];
+  };
   readonly database: { reachable: boolean; address: string };
-  readonly pool: (PoolStats & { connections: readonly ConnectionState[] }) | null;
+  readonly pool: PoolPicture | null;
   readonly spool: {
     bytes: number;
     /** Of the write-ahead log beside it. */

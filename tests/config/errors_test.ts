@@ -38,6 +38,23 @@ const MISTAKES: Record<string, string> = {
   ),
   "table placeholder": withRoute(`{ "topic": "a/{b}", "table": "t_{c}" }`),
   "no topic": withRoute(`{ "table": "t" }`),
+  "retention without a time": withRoute(
+    `{ "topic": "a/{b}", "table": "t", "columns": { "b": "{b}" }, "retention": "90d", "hourly": true }`,
+  ),
+  "retention that differs":
+    `{ ${GOOD}, "routes": [\n    { "topic": "a", "table": "t", "retention": "90d" },\n    { "topic": "b", "table": "t" },\n` +
+    `    { "topic": "c", "table": "t", "retention": "30d" }\n  ] }`,
+  "hourly of texts": withRoute(
+    `{ "topic": "a/{b}", "table": "t", "layout": "narrow", "hourly": { "by": ["room", "value"] } }`,
+  ),
+  "hourly of what is overwritten": withRoute(`{ "preset": "tasmota", "layout": "latest", "hourly": true }`),
+  "hourly table of another route":
+    `{ ${GOOD}, "routes": [\n    { "preset": "tasmota", "hourly": true },\n    { "topic": "b", "table": "tasmota_hourly" }\n  ] }`,
+  "names that are no columns":
+    `{ ${GOOD}, "routes": [\n    { "topic": "a", "table": "t", "columns": { "${
+      "x".repeat(65)
+    }": "$.x" } },\n` +
+    `    { "topic": "b", "table": "u", "columns": { "Temp": "$.t", "temp": "$.u" } }\n  ] }`,
   "open status page": `{ ${GOOD}, "status": { "listen": "0.0.0.0:8088" } }`,
   "several at once": withRoute(`{ "topic": "a/+/{b", "tabel": "t", "decode": "jsn" }`),
 };

@@ -50,6 +50,13 @@ Deno.test("a number beyond a double's range stays as its text, never infinity", 
   assert.equal(read("1e99"), 1e99);
 });
 
+Deno.test("a number whose exponent no column can hold, and databases misread, is refused", () => {
+  for (const source of ["1e71711805595349", "[1.5E+10000]", '{"v":-12e+99999}']) {
+    assertRefused(decodeJson, utf8(source), /exponent beyond every range/);
+  }
+  assert.equal(read("1e0000000400"), "1e0000000400");
+});
+
 Deno.test("digits within a text are left alone", () => {
   const text = '{"mac":"00124b00226969ac","ns":"1700000000000000001","v":1700000000000000001}';
   assert.deepEqual(read(text), {

@@ -13,9 +13,16 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 /** What `/status.json` promises (and what tests read of it). */
 export interface StatusJson {
   readonly state: string;
+  /** What is wrong right now. */
+  readonly sentence: string | null;
   readonly totals: Record<string, number>;
   readonly lanes: Record<string, { pending: number; state: string; reason: string | null; lag_s: number }>;
-  readonly broker: { connected: boolean };
+  readonly broker: {
+    connected: boolean;
+    error: string | null;
+    dropped: number | null;
+    refused: readonly string[];
+  };
   readonly database: { reachable: boolean };
   readonly pool: Record<string, number> | null;
   readonly spool: { bytes: number; entries: number; max_bytes: number; full: boolean };
@@ -26,7 +33,13 @@ export interface SluiceOptions {
   /** Folder for configuration and spool; default: a new one, removed at the end. */
   readonly dir?: string;
   readonly env?: Record<string, string>;
+  /** Goes before the command, e.g. to run it in another network. */
+  readonly command?: readonly string[];
+  /** Where the status page listens. Default 127.0.0.1; any other address is given a token. */
+  readonly host?: string;
 }
+
+const TOKEN = "for tests only";
 
 /** Arguments for `deno` that run the program: from the bundle where the environment names one, and then with no more rights than it is shipped with. */
 export function programArguments(): string[] {
@@ -41,6 +54,7 @@ export class Sluice implements AsyncDisposable {
   readonly configFile: string;
   readonly statusUrl: string;
   readonly #env: Record<string, string>;
+  readonly #command: readonly string[];
   readonly #temporary: boolean;
   #child: Deno.ChildProcess | undefined;
   #exited: Promise<Deno.CommandStatus> | undefined;
@@ -49,8 +63,9 @@ export class Sluice implements AsyncDisposable {
   private constructor(dir: string, port: number, options: SluiceOptions) {
     this.dir = dir;
     this.configFile = `${dir}/sluice.json`;
-    this.statusUrl = `http://127.0.0.1:${port}`;
+    this.statusUrl = `http://${options.host ?? "127.0.0.1"}:${port}`;
     this.#env = options.env ?? {};
+    this.#command = options.command ?? [];
     this.#temporary = options.dir === undefined;
   }
 
@@ -59,7 +74,7 @@ export class Sluice implements AsyncDisposable {
     const dir = options.dir ?? await Deno.makeTempDir({ prefix: "sluice-e2e-" });
     const port = freePort();
     const sluice = new Sluice(dir, port, options);
-    await sluice.configure({ status: { listen: `127.0.0.1:${port}` }, ...options.config });
+    await sluice.configure(options.config);
     return sluice;
   }
 
@@ -71,8 +86,9 @@ export class Sluice implements AsyncDisposable {
   }
 
   async configure(config: Record<string, unknown>): Promise<void> {
-    const status = { status: { listen: this.statusUrl.slice("http://".length) } };
-    await Deno.writeTextFile(this.configFile, JSON.stringify({ ...status, ...config }, null, 2));
+    const listen = this.statusUrl.slice("http://".length);
+    const status = listen.startsWith("127.") ? { listen } : { listen, token: TOKEN };
+    await Deno.writeTextFile(this.configFile, JSON.stringify({ status, ...config }, null, 2));
   }
 
   get pid(): number {
@@ -105,8 +121,9 @@ export class Sluice implements AsyncDisposable {
 
   /** Starts the program without waiting for anything. */
   spawn(): void {
-    const child = new Deno.Command(Deno.execPath(), {
-      args: [...programArguments(), "run", "-c", this.configFile],
+    const [program, ...args] = [...this.#command, Deno.execPath(), ...programArguments()];
+    const child = new Deno.Command(program!, {
+      args: [...args, "run", "-c", this.configFile],
       cwd: this.dir,
       env: this.#env,
       stdin: "null",
@@ -127,14 +144,23 @@ export class Sluice implements AsyncDisposable {
   }
 
   async #get(path: string): Promise<number> {
-    const response = await fetch(this.statusUrl + path);
+    const response = await this.fetch(path);
     await response.body?.cancel();
     return response.status;
   }
 
+  /** Asks the status page. */
+  async fetch(path: string): Promise<Response> {
+    return await fetch(this.statusUrl + path, { headers: { authorization: `Bearer ${TOKEN}` } });
+  }
+
   async status(): Promise<StatusJson> {
-    const response = await fetch(`${this.statusUrl}/status.json`);
-    return await response.json();
+    return await (await this.fetch("/status.json")).json();
+  }
+
+  /** What keeps it from being ready, as `/readyz` says; empty where nothing does. */
+  async notReady(): Promise<string[]> {
+    return (await (await this.fetch("/readyz")).json()).reasons;
   }
 
   /** Waits until `condition` holds for the status; fails with the last one and the program's output. */

@@ -27,7 +27,7 @@ async function assertGivesUp(scene: Scene, says: RegExp): Promise<void> {
   await waitFor(() => !scene.sluice.running, { what: "the gateway to give up" });
   assert.equal(await scene.sluice.exitCode(), 1, scene.sluice.output);
   assert.match(scene.sluice.output, says);
-  await scene.assertKept();
+  await scene.judgeWire();
 }
 
 async function goesOn(scene: Scene, streams: readonly Stream[]): Promise<void> {
@@ -75,7 +75,7 @@ for (const [what, orders, says] of ERRORS) {
 }
 
 testWith(
-  ["mosquitto", "smallDisk"],
+  ["mosquitto", "ext4Disk"],
   "51: a disk that turns read-only: the gateway ends and says so, also when it is started again; then it goes on",
   async () => {
     await using stack = new AsyncDisposableStack();

@@ -4,6 +4,7 @@
  * The numbers are those of the fault catalogue. Kills at random moments (1) are in `e2e/outage_test.ts` and in the torture.
  */
 import assert from "node:assert/strict";
+import { BareClient } from "../mqtt/bare_client.ts";
 import { publishPacket, startFakeBroker } from "../mqtt/fake_broker.ts";
 import type { Database } from "../servers/database.ts";
 import { START, testWith } from "../servers/needs.ts";
@@ -18,7 +19,6 @@ import { all, type Answer, holdsA, packets } from "./wire.ts";
 const COUNT = 15;
 
 interface Moment {
-  readonly row: number;
   /** The first packet that does not arrive. */
   readonly packet: Answer;
   readonly qos: QoS;
@@ -26,22 +26,27 @@ interface Moment {
   readonly again: "publish" | "pubrel";
 }
 
-const MOMENTS: readonly Moment[] = [
-  { row: 2, packet: "puback", qos: 1, again: "publish" },
-  { row: 2, packet: "pubrec", qos: 2, again: "publish" },
-  { row: 3, packet: "pubrel", qos: 2, again: "pubrel" },
-  { row: 4, packet: "pubcomp", qos: 2, again: "pubrel" },
-];
-
 for (const version of [5, 4] as const) {
-  for (const moment of MOMENTS) {
-    const { row, packet, qos } = moment;
-    testWith(
-      ["mosquitto"],
-      `${row}: killed before ${packet.toUpperCase()} arrives, QoS ${qos}, MQTT ${version}: stored once`,
-      () => killedBefore(moment, version),
-    );
-  }
+  testWith(
+    ["mosquitto"],
+    `2: killed before PUBACK arrives, QoS 1, MQTT ${version}: stored once`,
+    () => killedBefore({ packet: "puback", qos: 1, again: "publish" }, version),
+  );
+  testWith(
+    ["mosquitto"],
+    `2: killed before PUBREC arrives, QoS 2, MQTT ${version}: stored once`,
+    () => killedBefore({ packet: "pubrec", qos: 2, again: "publish" }, version),
+  );
+  testWith(
+    ["mosquitto"],
+    `3: killed before PUBREL arrives, QoS 2, MQTT ${version}: stored once`,
+    () => killedBefore({ packet: "pubrel", qos: 2, again: "pubrel" }, version),
+  );
+  testWith(
+    ["mosquitto"],
+    `4: killed before PUBCOMP arrives, QoS 2, MQTT ${version}: stored once`,
+    () => killedBefore({ packet: "pubcomp", qos: 2, again: "pubrel" }, version),
+  );
 }
 
 async function killedBefore({ packet, qos, again }: Moment, version: 4 | 5): Promise<void> {
@@ -68,6 +73,33 @@ async function killedBefore({ packet, qos, again }: Moment, version: 4 | 5): Pro
     assert.ok(all(seen(), "publish", 2).every(({ dup, topic }) => dup || topic.startsWith("$SYS/")));
   } else assert.ok(all(seen(), "pubrel", 2).length > 0, "the broker had nothing to finish");
   await scene.settle();
+}
+
+for (const version of [5, 4] as const) {
+  testWith(
+    ["mosquitto"],
+    `4: killed before PUBCOMP arrives, and then the broker sends the message again in place of PUBREL, MQTT ${version}: stored once`,
+    async () => {
+      await using scene = await Scene.start({ version });
+      const { broker, proxy, sluice } = scene;
+      proxy.onData = (_direction, chunk) => holdsA("pubcomp", chunk) ? "hold" : "pass";
+      await scene.publish(COUNT, { qos: 2 });
+      await waitFor(() => all(packets(proxy, version), "pubrel").length === COUNT, { what: "every PUBREL" });
+      await sluice.until("all of them to be stored", ({ totals }) => totals.stored === COUNT);
+      await scene.kill();
+      proxy.onData = undefined;
+      proxy.cut();
+      // mosquitto 2.0.11 forgets that it has had PUBREC where a connection breaks at once; others go on with PUBREL.
+      await BareClient.passBy(broker, { version, clientId: "sluice-scene" });
+      await sluice.start();
+      const done = () => {
+        const seen = packets(proxy, version);
+        return all(seen, "pubcomp", proxy.accepted).length === COUNT;
+      };
+      await waitFor(done, { what: "every PUBCOMP" });
+      await scene.settle();
+    },
+  );
 }
 
 Deno.test("4: a packet id that was completed is new data, also for a gateway that was killed in between", async () => {

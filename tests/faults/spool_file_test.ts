@@ -167,7 +167,7 @@ for (
         scene.sluice.output,
         /was removed or replaced while it was in use; what was in it was put back/,
       );
-      await scene.assertKept();
+      await scene.judgeWire();
       release();
       await scene.sluice.start();
       await scene.settle();

@@ -6,7 +6,9 @@
  * of it is stored or dead, and fails unless exactly what was meant to be stored is, once.
  */
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { createConnection } from "mysql2/promise";
+import { LEDGER_SQL } from "../../src/mysql/ddl.ts";
 import { checkSums, Sluice, type StatusJson } from "../e2e/sluice.ts";
 import type { Database, DatabaseOptions, Flavour, ResultRow } from "../servers/database.ts";
 import { type Mosquitto, startMosquitto } from "../servers/mosquitto.ts";
@@ -20,11 +22,21 @@ export interface StageOptions {
   readonly flavour: Flavour;
   /** Tables, each with its columns besides `id` as SQL. Default: `a` and `b`, with a note of four characters. */
   readonly tables?: Readonly<Record<string, string>>;
+  /** Statements before the tables are made. */
+  readonly before?: readonly string[];
   /** Columns of the routes besides `id`. Default: `note`. */
-  readonly columns?: Readonly<Record<string, string>>;
+  readonly columns?: Readonly<Record<string, unknown>>;
   /** For all routes. */
   readonly route?: Record<string, unknown>;
+  /** Instead of one route for each table. */
+  readonly routes?: readonly unknown[];
   readonly database?: DatabaseOptions;
+  /** A server that is there already, and stays; else one is started with the options above. */
+  readonly server?: Database;
+  /** `user:password` of the gateway. Default: `sluice`, who may do everything with the tables' database. */
+  readonly user?: string;
+  /** What that user is granted, e.g. "INSERT ON t.a"; the ledger is there then. */
+  readonly grants?: readonly string[];
   /** Goes over `database` of the configuration. */
   readonly config?: Record<string, unknown>;
 }
@@ -35,6 +47,24 @@ export interface Meant {
   /** Default "row". */
   readonly fate?: Fate;
   readonly [column: string]: unknown;
+}
+
+/** Where rows are looked for; default: where they were meant to go. */
+export interface Place {
+  readonly database?: Database;
+  readonly tables?: readonly string[];
+}
+
+/** A dead letter as it lies in the spool. */
+export interface StoredLetter {
+  readonly lane: string;
+  readonly route: string;
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly receivedAtMs: number;
+  readonly qos: number;
+  readonly reason: string;
+  readonly errno: number | null;
 }
 
 const BURST = 10;
@@ -62,22 +92,30 @@ export class Stage implements AsyncDisposable {
     const { flavour, tables = { a: "note varchar(4)", b: "note varchar(4)" } } = options;
     await using stack = new AsyncDisposableStack();
     const broker = stack.use(await startMosquitto({ persistence: true }));
-    const database = stack.use(await START[flavour](options.database));
+    const database = options.server ?? stack.use(await START[flavour](options.database));
     const far = stack.use(await startProxy({ target: database.port, log: false }));
     const near = stack.use(await startProxy({ target: far.port, log: false }));
     const schema = await database.createDatabase();
+    for (const sql of options.before ?? []) await database.admin(sql.replace(/\bt\./g, `${schema}.`));
     for (const [table, columns] of Object.entries(tables)) {
-      await database.admin(tableSql(schema, table, columns));
+      await database.admin(`CREATE TABLE ${schema}.\`${table}\` ${columnsSql(columns)}`);
     }
-    const { columns = { note: "$.note" }, route = {} } = options;
+    const { columns = { note: "$.note" }, route = {}, user = "sluice:secret", grants = [] } = options;
+    if (grants.length > 0) {
+      await database.admin(LEDGER_SQL.replace("sluice_ledger", `${schema}.sluice_ledger`));
+    }
+    for (const it of grants) {
+      const grantee = `${user.split(":")[0]}@'%'`;
+      await database.admin(`GRANT ${it.replace(/\bt\./g, `${schema}.`)} TO ${grantee}`);
+    }
     const config = {
       broker: { url: broker.url },
       database: {
-        url: `${near.url("mysql")}/${schema}`.replace("//", "//sluice:secret@"),
+        url: `${near.url("mysql")}/${schema}`.replace("//", `//${user}@`),
         pool: { timeout: "5s", pingTimeout: "500ms" },
         ...options.config,
       },
-      routes: [{
+      routes: options.routes ?? [{
         topic: "Home/{table}/data",
         table: "{table}",
         decode: "json",
@@ -106,6 +144,14 @@ export class Stage implements AsyncDisposable {
   /** So many good messages for each of these tables, with ids that were never used. */
   async send(count: number, tables: readonly string[] = this.tables): Promise<void> {
     await Promise.all(tables.map((table) => this.publish(table, this.good(table, count))));
+  }
+
+  /** Some messages on every table, until they are stored: every lane is there, with its row in the ledger. */
+  async begin(): Promise<void> {
+    const { totals } = await this.sluice.status();
+    await this.send(5);
+    const stored = totals.stored + 5 * this.tables.length;
+    await this.sluice.until("every lane to begin", (it) => it.totals.stored === stored);
   }
 
   good(table: string, count: number): Meant[] {
@@ -143,22 +189,22 @@ export class Stage implements AsyncDisposable {
     return status.lanes[lane].reason ?? "";
   }
 
-  /** Waits until every accepted message is where it belongs. */
-  async settle(): Promise<{ status: StatusJson; verdict: Verdict }> {
-    const verdict = await this.judged();
+  /** Waits until every accepted message is where it belongs; in other tables or another database where these are given. */
+  async settle(place: Place = {}): Promise<{ status: StatusJson; verdict: Verdict }> {
+    const verdict = await this.judged(place);
     assert.equal(complaint(verdict), null, this.sluice.output);
     return { status: await this.sluice.status(), verdict };
   }
 
   /** Waits until nothing is missing, and tells what became of everything. */
-  async judged(): Promise<Verdict> {
+  async judged({ database = this.database, tables = this.tables }: Place = {}): Promise<Verdict> {
     await Promise.all([...this.#streams].map((stop) => stop()));
     let verdict: Verdict | undefined;
     try {
       await waitFor(async () => {
         const status = await this.sluice.status();
         if (status.totals.pending > 0) return false;
-        verdict = await this.oracle.judge(this.database, this.schema, this.tables, this.spoolPath);
+        verdict = await this.oracle.judge(database, this.schema, tables, this.spoolPath);
         checkSums(status);
         return verdict.missing.length === 0;
       }, { what: "everything accepted to be stored or dead", timeoutMs: 60_000 });
@@ -171,6 +217,18 @@ export class Stage implements AsyncDisposable {
     return verdict!;
   }
 
+  /** Dead letters, oldest first, as they lie in the spool. */
+  letters(): StoredLetter[] {
+    const spool = new DatabaseSync(this.spoolPath, { readOnly: true });
+    try {
+      return spool.prepare(
+        "SELECT lane, route, topic, payload, received_at AS receivedAtMs, qos, reason, errno FROM dead ORDER BY id",
+      ).all() as unknown as StoredLetter[];
+    } finally {
+      spool.close();
+    }
+  }
+
   get spoolPath(): string {
     return `${this.sluice.dir}/spool.db`;
   }
@@ -180,13 +238,15 @@ export class Stage implements AsyncDisposable {
     return this.database.admin(sql.replace(/\bt\./g, `${this.schema}.`));
   }
 
-  /** A session of root in the tables' database, to hold locks with. */
-  async session(): Promise<
+  /** A session in the tables' database, to hold locks with; of root unless a `user:password` is given. */
+  async session(as = "root"): Promise<
     { query: (sql: string) => Promise<unknown>; [Symbol.asyncDispose]: () => Promise<void> }
   > {
+    const [user, password] = as.split(":");
     const connection = await createConnection({
       socketPath: this.database.socket,
-      user: "root",
+      user,
+      password,
       database: this.schema,
     });
     connection.on("error", () => {});
@@ -196,9 +256,9 @@ export class Stage implements AsyncDisposable {
     };
   }
 
-  /** Connections of user `sluice`, as the server sees them. */
-  async threads(): Promise<number[]> {
-    const rows = await this.admin("SELECT id FROM information_schema.processlist WHERE user = 'sluice'");
+  /** The gateway's connections, as the server sees them. */
+  async threads(user = "sluice"): Promise<number[]> {
+    const rows = await this.admin(`SELECT id FROM information_schema.processlist WHERE user = '${user}'`);
     return rows.map((row) => Number(row.id ?? row.ID));
   }
 
@@ -219,8 +279,9 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-export function tableSql(schema: string, table: string, columns: string): string {
-  return `CREATE TABLE ${schema}.${table} (no bigint AUTO_INCREMENT PRIMARY KEY, id varchar(40), ${columns}, KEY (id))`;
+/** The columns of every table of a stage, and these. */
+export function columnsSql(columns: string): string {
+  return `(no bigint AUTO_INCREMENT PRIMARY KEY, id varchar(40), ${columns}, KEY (id))`;
 }
 
 /** True for the packet that ends a transaction. */

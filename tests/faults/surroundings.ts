@@ -4,7 +4,7 @@
  * What cannot be had is left out, and `missing` says so.
  */
 import { FakeClock } from "../servers/fake_clock.ts";
-import { available } from "../servers/needs.ts";
+import { isAvailable } from "../servers/needs.ts";
 import { SmallDisk } from "../servers/small_disk.ts";
 
 const DISK_MEGABYTES = 16;
@@ -24,10 +24,9 @@ export class Surroundings implements AsyncDisposable {
   }
 
   static async open(): Promise<Surroundings> {
-    const { smallDisk, fakeClock } = available();
     return new Surroundings(
-      smallDisk ? await SmallDisk.open({ megabytes: DISK_MEGABYTES }) : undefined,
-      fakeClock ? await FakeClock.open() : undefined,
+      isAvailable("smallDisk") ? await SmallDisk.open({ megabytes: DISK_MEGABYTES }) : undefined,
+      isAvailable("fakeClock") ? await FakeClock.open() : undefined,
     );
   }
 

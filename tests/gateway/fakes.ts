@@ -121,6 +121,10 @@ export const router: Router = {
       memory: [],
     };
   },
+  remember: ({ memory }) => memory,
+  kept: [],
+  takeHours: () => [],
+  returnHours: () => {},
 };
 
 /** Answers each write with the next of `answers`, and with success after the last. */

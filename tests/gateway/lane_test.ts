@@ -84,6 +84,67 @@ Deno.test("the lane tries again for ever when the database is away or its table 
   assert.equal(lane.reason, null);
 });
 
+Deno.test("a lane that fails while others succeed stalls by itself, and tells of no outage any more", async () => {
+  const lines: string[] = [];
+  const tell = (line: string) => void lines.push(line);
+  const faults = new Faults({ clock: impatient, log: { warn: tell, info: tell } });
+  const availability = new Availability({ clock: impatient, faults });
+  const stop = new AbortController();
+  const spool = new FakeSpool([delivery(1)]);
+  const busy = () => {
+    availability.succeeded(() => "nobody waited");
+    return Promise.reject(new BackOffError("too many statements"));
+  };
+  const states: string[] = [];
+  const sink = new FakeSink(Array.from({ length: 50 }, () => busy));
+  const lane: Lane = new Lane("climate", {
+    spool,
+    router,
+    sink: {
+      write: (request) => (states.push(lane.state), sink.write(request)),
+      ping: () => Promise.resolve(),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    },
+    faults,
+    availability,
+    clock: impatient,
+    onDone: () => stop.abort(),
+  });
+  await lane.drain(stop.signal, new AbortController().signal);
+  assert.equal(sink.requests.length, 51);
+  assert.deepEqual([...new Set(states)], ["ok", "waiting", "stalled"]);
+  assert.ok(lines.length < 12, `${lines.length} lines:\n${lines.join("\n")}`);
+});
+
+Deno.test("a lane whose table takes nothing shows the sink what has come since, the newest of each topic", async () => {
+  const faults = new Faults({ clock: impatient });
+  const doubting = new Set<Lane>();
+  const stop = new AbortController();
+  const offer = (topic: string, payload: string) => lane.offer({ ...delivery(0, payload), topic }, "r");
+  const refuses = () => {
+    for (const payload of ["old", "new"]) offer("t", payload);
+    offer("other", "x");
+    offer("large", "x".repeat(100_000));
+    return Promise.reject(new StallError("nothing", { lane: "climate", refusesAll: true }));
+  };
+  const sink = new FakeSink([refuses, refuses]);
+  const lane = new Lane("climate", {
+    spool: new FakeSpool([delivery(1)]),
+    router,
+    sink,
+    faults,
+    availability: new Availability({ clock: impatient, faults }),
+    clock: impatient,
+    doubting,
+    onDone: () => stop.abort(),
+  });
+  await lane.drain(stop.signal, new AbortController().signal);
+  const text = (value: unknown) => new TextDecoder().decode(value as Uint8Array);
+  const seen = sink.requests.map((it) => it.witnesses?.map((row) => text(row.values[0])));
+  assert.deepEqual(seen, [undefined, undefined, ["new", "x"]]);
+  assert.equal(doubting.size, 0);
+});
+
 Deno.test("a ledger that went back makes the spool take the lost batch back", async () => {
   const spool = new FakeSpool([1, 2, 3, 4].map((n) => delivery(n)));
   const behind = new LedgerError("behind", { kind: "behind", upto: 1 });

@@ -1,6 +1,7 @@
 /** When, in which order and over which connection PUBACK, PUBREC and PUBCOMP go out. */
 import assert from "node:assert/strict";
 import type { Packet } from "mqtt-packet";
+import { INBOX_BYTES_MAX } from "../../src/mqtt/inbox.ts";
 import { waitFor } from "../servers/wait_for.ts";
 import { type FakeClient, publishPacket, startFakeBroker } from "./fake_broker.ts";
 import { ManualClock } from "./manual_clock.ts";
@@ -159,10 +160,13 @@ Deno.test("a full inbox stops reading without losing the connection, though no P
   const payload = "x".repeat(1 << 20);
   const total = 64;
   for (let i = 0; i < total; i++) client.send(publishPacket(0, 0, "a", payload));
-  await waitFor(() => opened.source.stats.inboxBytes >= 1 << 24, { what: "the inbox to be full" });
+  await waitFor(() => opened.source.stats.inboxBytes >= INBOX_BYTES_MAX, { what: "the inbox to be full" });
   for (let ping = 0; ping < 8; ping++) await client.next("pingreq");
   // One packet and one chunk more than the bound at most.
-  assert.ok(opened.source.stats.inboxBytes < (1 << 24) + (2 << 20), `${opened.source.stats.inboxBytes}`);
+  assert.ok(
+    opened.source.stats.inboxBytes < INBOX_BYTES_MAX + (2 << 20),
+    `${opened.source.stats.inboxBytes}`,
+  );
   await using reader = new Reader(opened.source);
   await reader.count(total);
   assert.equal(opened.source.stats.connects, 1);
@@ -174,7 +178,7 @@ Deno.test("with a full inbox the source is in no hurry to fetch the same message
   await using opened = openTestSource(broker.url, { clock });
   const first = await broker.accepted();
   for (let i = 0; i < 24; i++) first.send(publishPacket(0, 0, "a", "x".repeat(1 << 20)));
-  await waitFor(() => opened.source.stats.inboxBytes >= 1 << 24, { what: "the inbox to be full" });
+  await waitFor(() => opened.source.stats.inboxBytes >= INBOX_BYTES_MAX, { what: "the inbox to be full" });
   first.socket.resetAndDestroy();
   // A paused socket notices the end only when it writes.
   let filter = 0;

@@ -88,6 +88,11 @@ const STRANGERS: readonly [name: string, answer: (client: FakeClient) => void, s
     (client) => client.send(publishPacket(1, 1)),
     /the first packet is publish/,
   ],
+  [
+    "an AUTH that nobody asked for",
+    (client) => client.send({ cmd: "auth", reasonCode: 0x18, properties: { authenticationMethod: "x" } }),
+    /the first packet is auth/,
+  ],
   ["an endless CONNACK", (client) => client.sendBytes(Buffer.from([0x20, 0xff, 0xff, 0xff, 0x7f])), /limit/],
   ["an end of the stream", (client) => client.socket.end(), /closed the connection during the log-in/],
   ["a reset", (client) => client.socket.resetAndDestroy(), /closed the connection/],
@@ -201,6 +206,15 @@ Deno.test("a broker that goes silent is given up after one and a half keepalives
   assert.match((await opened.event("disconnected")).error.message, /has gone silent/);
   await broker.accepted();
   await opened.event("connected", 2);
+});
+
+Deno.test("a broker that orders a shorter keepalive is heard", async () => {
+  await using broker = await startFakeBroker();
+  await using _opened = openTestSource(broker.url, { keepaliveMs: 600_000 });
+  const client = await broker.client();
+  await client.next("connect");
+  client.send(connack(0, false, { serverKeepAlive: 1 }));
+  await client.next("pingreq");
 });
 
 Deno.test("a takeover is named, and the source does not push back for five seconds", async () => {

@@ -1,5 +1,6 @@
 /** The source against a real broker that hangs, floods, or is left waiting. */
 import assert from "node:assert/strict";
+import { INBOX_BYTES_MAX } from "../../src/mqtt/inbox.ts";
 import { startMosquitto } from "../servers/mosquitto.ts";
 import { testWith } from "../servers/needs.ts";
 import { startProxy } from "../servers/proxy.ts";
@@ -65,7 +66,7 @@ testWith(
     await opened.ready();
     await using publisher = await openPublisher(broker.url, { qos: 0 });
     const payload = new Uint8Array(8000);
-    const bound = 16 * 1024 * 1024;
+    const bound = INBOX_BYTES_MAX;
     let highest = 0;
     let sent = 0;
     // mosquitto drops what its own buffer and the kernel's do not take: more than the bound must be sent.

@@ -51,12 +51,12 @@ Deno.test("MQTT 5 subscribes everything on every connection, MQTT 4 only what th
   }
 });
 
-Deno.test("MQTT 5 asks for retained messages of new subscriptions only and for the retain flag as published", () => {
+Deno.test("MQTT 5 asks for retained messages of new subscriptions only, and for the retain flag with these only", () => {
   const [packet] = made(5, ["a"]).connected(false);
   assert.deepEqual(packet, {
     cmd: "subscribe",
     messageId: 1,
-    subscriptions: [{ topic: "a", qos: 2, rap: true, rh: 1 }],
+    subscriptions: [{ topic: "a", qos: 2, rap: false, rh: 1 }],
   });
 });
 
@@ -209,25 +209,51 @@ Deno.test("a lost session is reported as holding nothing before anything is subs
   assert.deepEqual(opened.subscribed[1], ["a"]);
 });
 
-Deno.test("$SYS is looked at and no arrival; growth of what the broker dropped is told", async () => {
+const dropped = (count: number) =>
+  publishPacket(0, 0, "$SYS/broker/publish/messages/dropped", String(count), { retain: true });
+
+Deno.test("$SYS is looked at and no arrival; growth of what the broker dropped is told, at most once a minute", async () => {
   await using broker = await startFakeBroker();
-  await using opened = openTestSource(broker.url, { filters: ["a"] });
+  const clock = new ManualClock();
+  const counters: number[] = [];
+  await using opened = openTestSource(broker.url, {
+    clock,
+    keepaliveMs: 0,
+    filters: ["a"],
+    onDropped: (counter) => counters.push(counter),
+  });
   await using reader = new Reader(opened.source);
   const client = await broker.accepted();
   await greeted(client);
-  const dropped = (count: number) =>
-    publishPacket(0, 0, "$SYS/broker/publish/messages/dropped", String(count), { retain: true });
+  const told = () => opened.events.flatMap((event) => event.kind === "brokerDropped" ? [event.more] : []);
   client.send(
     publishPacket(0, 0, "$SYS/broker/version", "mosquitto version 2.0.11"),
+    // A broker that was started anew begins at 0 again.
     ...[100, 100, 107, 2, 5].map(dropped),
     publishPacket(0, 0, "a"),
   );
   await reader.count(1);
   assert.deepEqual(reader.publishes.map(({ topic }) => topic), ["a"]);
-  const told = opened.events.flatMap((event) => event.kind === "brokerDropped" ? [event.more] : []);
-  assert.deepEqual(told, [7, 3]);
-  assert.equal(opened.source.stats.brokerDropped, 10);
+  assert.deepEqual([told(), counters], [[7], [100, 107]]);
+  clock.advance(60_000);
+  assert.deepEqual([told(), counters], [[7, 5], [100, 107, 5]]);
+  assert.equal(opened.source.stats.brokerDropped, 12);
   assert.equal(opened.source.stats.brokerVersion, "mosquitto version 2.0.11");
+});
+
+Deno.test("what the broker dropped while no process was there is told by the next one", async () => {
+  for (
+    const [previousDropped, count, told] of [[100, 600, [500]], [600, 20, [20]], [600, 600, []]] as const
+  ) {
+    await using broker = await startFakeBroker();
+    await using opened = openTestSource(broker.url, { filters: ["a"], previousDropped });
+    await using reader = new Reader(opened.source);
+    const client = await broker.accepted();
+    client.send(dropped(count), publishPacket(0, 0, "a"));
+    await reader.count(1);
+    const more = opened.events.flatMap((event) => event.kind === "brokerDropped" ? [event.more] : []);
+    assert.deepEqual(more, told);
+  }
 });
 
 Deno.test("a refused $SYS is no fault", async () => {
@@ -256,6 +282,17 @@ Deno.test("a broker that closes three times instead of answering about $SYS is n
   await last.grant();
   await last.next("pingreq");
   assert.equal(last.all("subscribe").length, 1);
+});
+
+Deno.test("a line that breaks three times before an answer about $SYS is no refusal: it is asked again", async () => {
+  await using broker = await startFakeBroker();
+  await using _opened = openTestSource(broker.url, { filters: ["a"] });
+  for (let time = 0; time < 4; time++) {
+    const client = await broker.accepted();
+    await client.grant();
+    await greeted(client);
+    client.socket.resetAndDestroy();
+  }
 });
 
 Deno.test("a user who subscribes to $SYS gets all of it", async () => {

@@ -9,6 +9,7 @@ import { startMosquitto } from "../servers/mosquitto.ts";
 import { testWith } from "../servers/needs.ts";
 import { publish } from "../servers/publisher.ts";
 import { run } from "../servers/server_process.ts";
+import { waitFor } from "../servers/wait_for.ts";
 import { openTestSource } from "./opened_source.ts";
 import { Reader } from "./reader.ts";
 
@@ -67,6 +68,22 @@ testWith(
     );
     assert.match(await said(broker.tls!.url, { ca: read(stranger.tls!.ca) }), /not issued by an authority/);
     await works(broker.tls!.url, broker.url, { tls: { verify: false } });
+  },
+);
+
+testWith(
+  ["mosquitto"],
+  "certificates that are renewed at both ends, by another authority, are taken at the next connection",
+  async () => {
+    await using broker = await startMosquitto({ tls: "clientCertificate", persistence: true });
+    const { url, ca, clientCert, clientKey } = broker.tls!;
+    const tls = { ca: read(ca), cert: read(clientCert), key: read(clientKey) };
+    await using opened = openTestSource(url, { tls });
+    await opened.ready();
+    await makeCertificates(broker.dir);
+    await broker.restart();
+    await waitFor(() => opened.source.stats.connects === 2, { what: "the next connection" });
+    assert.equal(opened.source.stats.sessionPresent, true);
   },
 );
 

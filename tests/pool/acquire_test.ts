@@ -2,7 +2,7 @@
  * Getting a connection: limits, order, abort, hand-over. The numbers are those of the list of what an ideal pool does.
  */
 import assert from "node:assert/strict";
-import { ConnectError, PoolTimeoutError } from "../../src/pool/mod.ts";
+import { ConnectError, NullPool, Pool, PoolTimeoutError } from "../../src/pool/mod.ts";
 import { settled, watch } from "./fake_driver.ts";
 import { openPool } from "./opened_pool.ts";
 
@@ -223,4 +223,26 @@ Deno.test("size 0 has no limit and keeps all", async () => {
   const all = await Promise.all(Array.from({ length: 40 }, () => it.pool.acquire()));
   for (const lease of all) await lease.release();
   assert.equal(it.pool.stats.idle, 40);
+});
+
+Deno.test("26: an abort in the very moment in which a connection comes gives either that connection or the reason", async () => {
+  for (const Kind of [Pool, NullPool]) {
+    for (let turns = 0; turns < 12; turns++) {
+      await using it = openPool({ size: 1, maxOverflow: 0 }, Kind);
+      const { pool, driver } = it;
+      driver.how = "held";
+      const stop = new AbortController();
+      const reason = new Error("enough");
+      const waiter = watch(pool.acquire({ signal: stop.signal }));
+      await settled();
+      driver.succeed();
+      for (let i = 0; i < turns; i++) await Promise.resolve();
+      stop.abort(reason);
+      await settled();
+      assert.ok(waiter.value || waiter.error === reason, `${Kind.name}, after ${turns} turns`);
+      assert.equal(pool.stats.leased, waiter.value ? 1 : 0);
+      assert.equal(driver.open, waiter.value || Kind === Pool ? 1 : 0);
+      await waiter.value?.release();
+    }
+  }
 });

@@ -217,3 +217,33 @@ Deno.test("28: counters and events tell what happened", async () => {
   assert.deepEqual([acquired, timedOut, gone, waitedMs, usedMs, opened], [2, 1, 1, 500, 1600, 1]);
   assert.equal(closed.invalidated, 1);
 });
+
+Deno.test("28: what fails is told as an error, with its reason: a connect, a ping, a reset", async () => {
+  await using it = openPool({ size: 1, maxOverflow: 0, prePing: true });
+  const { pool, driver, advance } = it;
+  const told: string[] = [];
+  pool.on("error", ({ reason, id, error }) => told.push(`${reason} ${id}: ${(error as Error).message}`));
+  driver.how = new Error("refused");
+  await assert.rejects(pool.acquire());
+  driver.how = "at once";
+  await advance(1);
+  await (await pool.acquire()).release();
+  driver.made[0].answers.ping = new Error("gone");
+  const lease = await pool.acquire();
+  lease.connection.inTransaction = true;
+  lease.connection.answers.rollback = new Error("deadlock");
+  await lease.release();
+  assert.deepEqual(told, ["connect undefined: refused", "ping 1: gone", "reset 2: deadlock"]);
+});
+
+Deno.test("a timeout of 0 for the pool leaves a connect its time", async () => {
+  await using it = openPool({ timeout: 0 });
+  const { pool, driver, advance } = it;
+  driver.how = "held";
+  const waiter = watch(pool.acquire({ timeout: 10 }));
+  await advance(5);
+  driver.succeed();
+  await settled();
+  assert.ok(waiter.value);
+  await waiter.value.release();
+});

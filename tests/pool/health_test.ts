@@ -245,3 +245,135 @@ Deno.test("a connection that dies while it is pinged keeps nobody waiting for th
   assert.equal(next.value?.connection.id, 2);
   await next.value!.release();
 });
+
+Deno.test("5: a connection that was made for someone who left is pinged before its first use like any other", async () => {
+  await using it = openPool({ size: 1, maxOverflow: 0, prePing: true });
+  const { pool, driver, advance } = it;
+  driver.how = "held";
+  const stop = new AbortController();
+  const left = watch(pool.acquire({ signal: stop.signal }));
+  stop.abort();
+  driver.succeed();
+  await advance(60);
+  assert.ok(left.error && pool.stats.idle === 1);
+  driver.how = "at once";
+  driver.made[0].answers.ping = new Error("a firewall has forgotten it");
+  const lease = await pool.acquire();
+  assert.equal(lease.connection.id, 2);
+  await lease.release();
+});
+
+Deno.test("6: what began to connect before an invalidation is not used after it", async () => {
+  for (const soft of [true, false]) {
+    await using it = openPool({ size: 1, maxOverflow: 0 });
+    const { pool, driver } = it;
+    driver.how = "held";
+    const waiter = watch(pool.acquire());
+    pool.invalidateAll({ soft });
+    driver.how = "at once";
+    driver.succeed();
+    await settled();
+    assert.equal(
+      waiter.value?.connection.id,
+      2,
+      "it may have logged in with the old password, at the old server",
+    );
+    assert.equal(driver.made[0].open, false);
+    await waiter.value.release();
+  }
+});
+
+Deno.test("6: a connection that is invalidated while it is pinged is not handed out", async () => {
+  await using it = openPool({ size: 2, maxOverflow: 0, prePing: { timeout: 5 } });
+  const { pool, driver } = it;
+  await (await pool.acquire()).release();
+  driver.made[0].answers.ping = "held";
+  const waiter = watch(pool.acquire());
+  await settled();
+  pool.invalidateAll({ soft: true });
+  // Another comes and goes meanwhile, and lies ready.
+  await (await pool.acquire()).release();
+  driver.made[0].answer();
+  await settled();
+  assert.equal(waiter.value?.connection.id, 2);
+  assert.equal(driver.open, 1);
+  await waiter.value.release();
+});
+
+Deno.test("6: what becomes of older connections says nothing of the younger", async () => {
+  await using it = openPool({ size: 6, prePing: { timeout: 2 } });
+  const { pool, driver, advance } = it;
+  const old = await Promise.all(Array.from({ length: 4 }, () => pool.acquire()));
+  for (const lease of old.slice(2)) await lease.release();
+  for (const connection of driver.made) connection.answers.ping = "held";
+  const [first, second] = [watch(pool.acquire()), watch(pool.acquire())];
+  await settled();
+  driver.made[2].answer(new Error("gone"));
+  await settled();
+  await first.value!.release();
+  assert.deepEqual([pool.stats.generation, pool.stats.idle], [1, 1]);
+  await advance(2.1);
+  old[0].invalidate(new Error("gone"));
+  old[1].invalidate(new Error("gone"));
+  assert.equal(second.value?.connection.id, 5, "its ping was given up, and the new one was there");
+  assert.equal(pool.stats.generation, 1);
+  await second.value.release();
+});
+
+Deno.test("1: a ping that is cut short by the deadline says nothing of the other connections", async () => {
+  await using it = openPool({ size: 2, prePing: { timeout: 10 } });
+  const { pool, driver, advance } = it;
+  const both = [await pool.acquire(), await pool.acquire()];
+  for (const lease of both) await lease.release();
+  driver.made[0].answers.ping = "held";
+  const waiter = watch(pool.acquire({ timeout: 1 }));
+  await advance(1);
+  assert.match(String(waiter.error), /no connection within 1 s/);
+  assert.deepEqual([pool.stats.idle, pool.stats.generation], [1, 0]);
+});
+
+Deno.test("15: signs of life are asked for one by one: all but one are there for whoever comes", async () => {
+  await using it = openPool({
+    size: 3,
+    maxOverflow: 0,
+    keepAlive: 30,
+    prePing: { idleOver: 1e6, timeout: 5 },
+  });
+  const { pool, driver, advance } = it;
+  const all = await Promise.all([pool.acquire(), pool.acquire(), pool.acquire()]);
+  for (const lease of all) await lease.release();
+  for (const connection of driver.made) connection.answers.ping = "held";
+  await advance(30);
+  assert.deepEqual(driver.made.map(({ commands }) => commands.length), [1, 0, 0]);
+  const [second, third] = [await pool.acquire(), await pool.acquire()];
+  assert.deepEqual([second.connection.id, third.connection.id], [2, 3]);
+  await second.release();
+  await third.release();
+  driver.made[0].answer();
+  await advance(29);
+  assert.deepEqual(
+    driver.made.map(({ commands }) => commands.length),
+    [1, 0, 0],
+    "those have just been used",
+  );
+  await advance(1);
+  assert.equal(driver.made.filter(({ commands }) => commands.length > 0).length, 2, "the next one's turn");
+  for (const connection of driver.made) connection.answer();
+  await settled();
+});
+
+Deno.test("24: a timer that comes far too late tells that all stood still: each is pinged once, whatever the options", async () => {
+  await using it = openPool({ size: 2, idle: 100, recycle: -1, prePing: false });
+  const { pool, driver, clock } = it;
+  const [a, b] = [await pool.acquire(), await pool.acquire()];
+  await a.release();
+  clock.advance(90_000);
+  await (await pool.acquire()).release();
+  clock.freeze(60_000);
+  clock.advance(0);
+  await settled();
+  for (let i = 0; i < 2; i++) await (await pool.acquire()).release();
+  await b.release();
+  for (let i = 0; i < 2; i++) await (await pool.acquire()).release();
+  assert.deepEqual(driver.made.map(({ commands }) => commands), [["ping"], ["ping"]]);
+});

@@ -104,6 +104,7 @@ Deno.test("27: nothing of one caller sticks: an aborted signal of the last one d
   const lease = await it.pool.acquire({ signal: stop.signal });
   stop.abort();
   assert.equal(lease.connection.open, true, "the signal is for the acquire, not for the use");
+  assert.equal(it.pool.stats.totals.aborted, 0);
   await lease.release();
   const next = await it.pool.acquire();
   assert.equal(next.connection.id, 1);

@@ -2,22 +2,25 @@
  * A pool on a fake driver and a clock that stands still, closed at the end of the test; nothing may be left then.
  */
 import assert from "node:assert/strict";
-import { Pool, type PoolOptions } from "../../src/pool/mod.ts";
+import { type ConnectionPool, Pool, type PoolOptions } from "../../src/pool/mod.ts";
 import { ManualClock } from "../mqtt/manual_clock.ts";
 import { type FakeConnection, FakeDriver, settled } from "./fake_driver.ts";
 
 export interface Opened extends AsyncDisposable {
-  readonly pool: Pool<FakeConnection>;
+  readonly pool: ConnectionPool<FakeConnection>;
   readonly driver: FakeDriver;
   readonly clock: ManualClock;
   /** Moves the clock on, and lets happen what follows. */
   advance(seconds: number): Promise<void>;
 }
 
-export function openPool(options: Partial<PoolOptions<FakeConnection>> = {}): Opened {
+export function openPool(
+  options: Partial<PoolOptions<FakeConnection>> = {},
+  Kind: new (options: PoolOptions<FakeConnection>) => ConnectionPool<FakeConnection> = Pool,
+): Opened {
   const driver = new FakeDriver();
   const clock = new ManualClock();
-  const pool = new Pool<FakeConnection>({
+  const pool = new Kind({
     connect: driver.connect,
     clock,
     random: () => 0,

@@ -111,3 +111,27 @@ Deno.test("an identifier is one identifier, whatever it holds", () => {
   );
   for (const name of ["", "a\0b"]) assert.throws(() => quote(name), /cannot be an identifier/);
 });
+
+Deno.test("JSON that is stored as a whole has every number as it was written, and every text as a text", () => {
+  for (
+    const text of [
+      '{"a":0.1234567890123456789,"b":"0.1234567890123456789"}',
+      '[1e999,"1e999",{"deep":[-123456789012345678901.5]}]',
+      '{"__proto__":0.1234567890123456789}',
+      "[9007199254740993,1.5,-7]",
+    ]
+  ) {
+    assert.equal(natural(parsed(text)), text);
+    assert.equal(as(parsed(text), "json"), text);
+    assert.equal(as(parsed(text), "text"), text);
+  }
+});
+
+Deno.test("what may be a text or a number of many digits is not made into one of them in a column of JSON", () => {
+  for (const text of ["0.1234567890123456789", "1e999", "9".repeat(400)]) {
+    assert.throws(() => as(text, "json"), UnfitError);
+  }
+  for (const text of ["0.5", "1.50", "12", "9007199254740993", "1e5", "e5", "abc"]) {
+    assert.equal(as(text, "json"), JSON.stringify(text));
+  }
+});

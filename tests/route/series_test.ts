@@ -90,7 +90,10 @@ Deno.test("a key of columns makes a table in which a row can be overwritten", ()
   const [shape] = shapesOf([{ ...route, each: undefined, columns, key: ["id"], onDuplicateKey: "update" }]);
   assert.deepEqual([shape.key, shape.onDuplicateKey], [["id"], "update"]);
   const sql = createTableSql(shape);
-  assert.match(sql, /`id` VARCHAR\(40\) NOT NULL,\n {2}`state` TEXT NULL,\n {2}PRIMARY KEY \(`id`\)/);
+  assert.match(
+    sql,
+    /`id` VARCHAR\(40\) COLLATE utf8mb4_bin NOT NULL,\n {2}`state` TEXT NULL,\n {2}PRIMARY KEY \(`id`\)/,
+  );
   assert.match(problemsOf({ ...route, key: ["idd"] })[0], /"idd" in "key" is no column of this route/);
   assert.match(problemsOf({ ...route, layout: "latest", key: ["name"] })[0], /has a key of its own/);
 });

@@ -123,6 +123,8 @@ function serverProcess(
     `--datadir=${dir}/data`,
     `--socket=${dir}/socket`,
     `--pid-file=${dir}/pid`,
+    // In a shared one each server that starts deletes the files of the others.
+    `--tmpdir=${dir}`,
     `--port=${port}`,
   ];
   const certificates = tls

@@ -3,8 +3,9 @@
  *
  * It accepts, refuses, stays silent before or after the greeting, answers late, wrongly, out of order or not at all,
  * ends (FIN), resets (RST), and speaks without being asked (ERR 4031). It counts its sockets and keeps the commands
- * of each connection. It stores nothing and understands no SQL: what is not scripted is answered with OK, and
- * `SELECT 1` with one row. Prepared statements, TLS and compression are refused.
+ * of each connection. It stores nothing and understands no SQL: what is not scripted is answered with OK, `SELECT 1`
+ * with one row, and a query for server variables as a server with its defaults does. Prepared statements, TLS and
+ * compression are refused.
  */
 import type { Buffer } from "node:buffer";
 import { createServer, type Server, type Socket } from "node:net";
@@ -215,7 +216,25 @@ export class FakeMysql implements AsyncDisposable {
 /** What a fake server answers where nothing else is said; scripts may fall back on it. */
 export function usualAnswer({ command, sql }: Received): Answer {
   if (command === "UNKNOWN") return { errno: 1047, message: "Unknown command", sqlState: "08S01" };
-  return /^\s*select\s+1\s*$/i.test(sql) ? { columns: ["1"], rows: [[1]] } : "ok";
+  if (/^\s*select\s+1\s*$/i.test(sql)) return { columns: ["1"], rows: [[1]] };
+  return /^SELECT @@/.test(sql) ? variables(sql) : "ok";
+}
+
+/** What servers say by default, and these two differ in nothing that is asked. */
+const VARIABLES: Readonly<Record<string, string | number>> = {
+  "@@max_allowed_packet": 67_108_864,
+  "VERSION()": "9.7.4",
+  "@@global.wait_timeout": 28_800,
+  "@@global.read_only": 0,
+};
+
+/** Answers `SELECT expression AS name, ...`; `given` wins over the defaults. */
+export function variables(sql: string, given: Readonly<Record<string, string | number>> = {}): ResultSet {
+  const all = [...sql.matchAll(/([@\w.]+(?:\(\))?) AS (\w+)/g)];
+  return {
+    columns: all.map(([, , name]) => name!),
+    rows: [all.map(([, expression]) => given[expression!] ?? VARIABLES[expression!] ?? null)],
+  };
 }
 
 function payloadsOf(answer: "ok" | Ok | Refusal | ResultSet): Uint8Array[] {

@@ -28,6 +28,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "debootstrap": "debootstrap",
   "systemd-nspawn": "systemd-container",
   "pgrep": "procps",
+  "ip": "iproute2",
+  "promtool": "prometheus",
   "qemu-aarch64-static": "qemu-user-static",
   [`${ARM64_ROOT}/lib/libc.so.6`]: "libc6-arm64-cross",
   [`${ARM64_ROOT}/lib/libgcc_s.so.1`]: "libgcc-s1-arm64-cross",

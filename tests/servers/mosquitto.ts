@@ -6,6 +6,7 @@
  * drops the 1001st message for a sleeping session without a word. It never touches a broker that it did not start.
  */
 import { type Certificates, makeCertificates } from "./certificates.ts";
+import { exists } from "./database.ts";
 import { freePort } from "./free_port.ts";
 import { accepts, run, ServerProcess } from "./server_process.ts";
 
@@ -45,6 +46,12 @@ export interface Mosquitto extends AsyncDisposable {
   restart(): Promise<void>;
   /** The last lines of the broker's log. */
   log(lines?: number): string;
+}
+
+/** Where the plugin is that holds users and rules, and takes changes of them while the broker runs. */
+export function findDynsec(): string | undefined {
+  return ["x86_64-linux-gnu", "aarch64-linux-gnu"].map((it) => `/usr/lib/${it}/mosquitto_dynamic_security.so`)
+    .find(exists);
 }
 
 /** Tries other ports where someone took the free one first. */

@@ -11,6 +11,7 @@ const CAPABILITIES = 0x1 | 0x2 | 0x8 | 0x200 | 0x2000 | 0x8000 | 0x20000 | 0x800
 const CONNECT_WITH_DB = 0x8;
 const PLUGIN_AUTH_LENENC_DATA = 0x200000;
 
+const STATUS_IN_TRANSACTION = 1;
 const STATUS_AUTOCOMMIT = 2;
 const CHARSET_UTF8MB4 = 45;
 const CHARSET_BINARY = 63;
@@ -24,6 +25,8 @@ export interface Ok {
   readonly insertId?: number;
   readonly warnings?: number;
   readonly info?: string;
+  /** SERVER_STATUS_IN_TRANS. */
+  readonly inTransaction?: boolean;
 }
 
 export interface Refusal {
@@ -36,6 +39,8 @@ export interface Refusal {
 export interface ResultSet {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly (string | number | null)[])[];
+  /** SERVER_STATUS_IN_TRANS. */
+  readonly inTransaction?: boolean;
 }
 
 export interface Login {
@@ -106,9 +111,15 @@ export function readLogin(payload: Buffer): Login {
   return { user, database: payload.toString("utf8", start, payload.indexOf(0, start)) };
 }
 
-export function ok({ affectedRows = 0, insertId = 0, warnings = 0, info = "" }: Ok = {}): Buffer {
+function statusFlags(inTransaction: boolean): number {
+  return STATUS_AUTOCOMMIT | (inTransaction ? STATUS_IN_TRANSACTION : 0);
+}
+
+export function ok(
+  { affectedRows = 0, insertId = 0, warnings = 0, info = "", inTransaction = false }: Ok = {},
+): Buffer {
   const status = Buffer.alloc(4);
-  status.writeUInt16LE(STATUS_AUTOCOMMIT, 0);
+  status.writeUInt16LE(statusFlags(inTransaction), 0);
   status.writeUInt16LE(warnings, 2);
   return Buffer.concat([Buffer.from([0]), lenenc(affectedRows), lenenc(insertId), status, Buffer.from(info)]);
 }
@@ -121,8 +132,8 @@ export function refusal({ errno, message, sqlState = "HY000" }: Refusal): Buffer
 }
 
 /** The payloads of a text result set: column count, columns, EOF, rows, EOF. */
-export function resultSet({ columns, rows }: ResultSet): Buffer[] {
-  const eof = Buffer.from([0xfe, 0, 0, STATUS_AUTOCOMMIT, 0]);
+export function resultSet({ columns, rows, inTransaction = false }: ResultSet): Buffer[] {
+  const eof = Buffer.from([0xfe, 0, 0, statusFlags(inTransaction), 0]);
   const definitions = columns.map((name, index) => column(name, rows.map((row) => row[index]!)));
   const cells = rows.map((row) =>
     Buffer.concat(row.map((value) => value === null ? Buffer.from([0xfb]) : text(String(value))))

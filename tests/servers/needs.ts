@@ -9,31 +9,55 @@ import { findProgram } from "./find_program.ts";
 import { findFaketime } from "./fake_clock.ts";
 import { findMachine } from "./machine.ts";
 import { findMariadb, startMariadb } from "./mariadb.ts";
+import { findDynsec } from "./mosquitto.ts";
 import { findMysql, startMysql } from "./mysql.ts";
-import { canMount } from "./small_disk.ts";
+import { findNetwork } from "./network.ts";
+import { canMakeExt4, canMount } from "./small_disk.ts";
 
 /**
- * `machine`: a Debian with systemd, see `machine.ts`. `arm64`: an emulated processor, see `arm64.ts`. `faultyDisk`: a
- * compiler for `faulty_disk.c`. `smallDisk`: a file system of one's own, see `small_disk.ts`. `fakeClock`: libfaketime.
+ * `machine`: a Debian with systemd, see `machine.ts`. `arm64`: an emulated processor, see `arm64.ts`. `network`:
+ * a network of its own, see `network.ts`. `dynsec`: mosquitto's plugin whose rules can be changed while it runs.
+ * `faultyDisk`: a compiler for `faulty_disk.c`. `smallDisk`, `ext4Disk`: file systems of one's own, see
+ * `small_disk.ts`. `fakeClock`: libfaketime.
  */
-export type Need = "mosquitto" | "machine" | "arm64" | "faultyDisk" | "smallDisk" | "fakeClock" | Flavour;
+export type Need =
+  | ("mosquitto" | "dynsec" | "machine" | "arm64" | "network" | "ipv6" | "promtool")
+  | ("faultyDisk" | "smallDisk" | "ext4Disk" | "fakeClock")
+  | Flavour;
 
 export type StartDatabase = (options?: DatabaseOptions) => Promise<Database>;
 
-let known: Readonly<Record<Need, boolean>> | undefined;
+const CHECKS: Readonly<Record<Need, () => boolean>> = {
+  mosquitto: () => findProgram("mosquitto") !== undefined,
+  dynsec: () => findDynsec() !== undefined,
+  mariadb: () => findMariadb() !== undefined,
+  mysql: () => findMysql() !== undefined,
+  machine: findMachine,
+  arm64: findArm64,
+  network: findNetwork,
+  ipv6: hasIPv6,
+  promtool: () => findProgram("promtool") !== undefined,
+  faultyDisk: () => findProgram("gcc") !== undefined && findProgram("/usr/include/stdio.h") !== undefined,
+  smallDisk: canMount,
+  ext4Disk: canMakeExt4,
+  fakeClock: () => findFaketime() !== undefined,
+};
 
-/** Which servers can be started on this machine. */
-export function available(): Readonly<Record<Need, boolean>> {
-  return known ??= {
-    mosquitto: findProgram("mosquitto") !== undefined,
-    mariadb: findMariadb() !== undefined,
-    mysql: findMysql() !== undefined,
-    machine: findMachine(),
-    arm64: findArm64(),
-    faultyDisk: findProgram("gcc") !== undefined && findProgram("/usr/include/stdio.h") !== undefined,
-    smallDisk: canMount(),
-    fakeClock: findFaketime() !== undefined,
-  };
+const known = new Map<Need, boolean>();
+
+/** Whether this can be had on this machine. */
+export function isAvailable(need: Need): boolean {
+  if (!known.has(need)) known.set(need, CHECKS[need]());
+  return known.get(need)!;
+}
+
+function hasIPv6(): boolean {
+  try {
+    Deno.listen({ hostname: "::1", port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** `Deno.test` for a test that needs these servers; ignored where one of them is missing. */
@@ -43,7 +67,7 @@ export function testWith(
   fn: (t: Deno.TestContext) => void | Promise<void>,
   options: Omit<Deno.TestDefinition, "name" | "fn" | "ignore"> = {},
 ): void {
-  Deno.test({ ...options, name, fn, ignore: !needs.every((need) => available()[need]) });
+  Deno.test({ ...options, name, fn, ignore: !needs.every(isAvailable) });
 }
 
 /** How to start each flavour, installed or not. */
@@ -51,7 +75,15 @@ export const START: Readonly<Record<Flavour, StartDatabase>> = { mariadb: startM
 
 /** The flavours that are installed. */
 export function databases(): Flavour[] {
-  return (["mariadb", "mysql"] as const).filter((flavour) => available()[flavour]);
+  return (["mariadb", "mysql"] as const).filter(isAvailable);
+}
+
+/** Runs `act` for all installed flavours at the same time, for tests that mostly wait; fails when all have ended. */
+export async function withAllDatabases(act: (flavour: Flavour) => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(databases().map(act));
+  const reasons = results.flatMap((it) => it.status === "rejected" ? [it.reason] : []);
+  if (reasons.length === 1) throw reasons[0];
+  if (reasons.length > 1) throw new AggregateError(reasons, reasons.map((it) => it.message).join("\n\n"));
 }
 
 /**

@@ -31,13 +31,16 @@ export interface ProxyOptions {
   readonly target: string | number;
   /** Default: a free one. */
   readonly port?: number;
+  /** The address on which it listens. Default 127.0.0.1. */
+  readonly host?: string;
   /** Keep the bytes of the wire in `log`. Default true; false spares the memory under load. */
   readonly log?: boolean;
 }
 
 /** Starts a proxy that forwards everything until it is told otherwise. */
 export async function startProxy(options: ProxyOptions): Promise<FaultProxy> {
-  const proxy = new FaultProxy(options.port ?? freePort(), options.target, options.log ?? true);
+  const { port = freePort(), host = "127.0.0.1", log = true } = options;
+  const proxy = new FaultProxy({ port, host }, options.target, log);
   await proxy.refuse(false);
   return proxy;
 }
@@ -164,6 +167,7 @@ class Connection {
 
 export class FaultProxy implements AsyncDisposable {
   readonly port: number;
+  readonly host: string;
   /** Where new connections go; may be changed at any time. */
   target: string | number;
   /** Everything that was read, oldest first. Empty it with `log.length = 0`. */
@@ -184,15 +188,16 @@ export class FaultProxy implements AsyncDisposable {
   #blackhole = false;
   #server: Server | undefined;
 
-  constructor(port: number, target: string | number, logging: boolean) {
-    this.port = port;
+  constructor(place: { port: number; host: string }, target: string | number, logging: boolean) {
+    this.port = place.port;
+    this.host = place.host;
     this.target = target;
     this.#logging = logging;
   }
 
   /** mqtt://127.0.0.1:port by default. */
   url(protocol = "mqtt"): string {
-    return `${protocol}://127.0.0.1:${this.port}`;
+    return `${protocol}://${this.host}:${this.port}`;
   }
 
   /** Open connections. */
@@ -258,7 +263,7 @@ export class FaultProxy implements AsyncDisposable {
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#accept(client));
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(this.port, "127.0.0.1", resolve);
+      server.listen(this.port, this.host, resolve);
     });
     this.#server = server;
   }

@@ -72,11 +72,17 @@ export class ServerProcess {
     }
   }
 
-  /** Sends a signal. SIGKILL: returns when the process is gone; any other: at once. Harmless where it is stopped. */
+  /**
+   * Sends a signal. SIGKILL: returns when the process is gone; SIGSTOP: when all of its threads stand still; any other: at
+   * once. Harmless where it is stopped.
+   */
   async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
     if (!this.#child) return;
     this.#child.kill(signal);
     if (signal === "SIGKILL") await this.#exited;
+    if (signal === "SIGSTOP") {
+      await waitFor(() => standsStill(this.pid), { what: "the server to stand still" });
+    }
   }
 
   /** Asks the server to end, wakes it if it is frozen, and kills it where that takes too long. */
@@ -166,4 +172,12 @@ export async function run(
   throw new Error(
     `${command} ${args.join(" ")} ended with ${how}\n${text.decode(stdout)}${text.decode(stderr)}`,
   );
+}
+
+/** Whether all threads of a process are stopped: a signal reaches them one after another. */
+function standsStill(pid: number): boolean {
+  return [...Deno.readDirSync(`/proc/${pid}/task`)].every(({ name }) => {
+    const stat = Deno.readTextFileSync(`/proc/${pid}/task/${name}/stat`);
+    return stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3) === "T";
+  });
 }

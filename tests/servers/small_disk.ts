@@ -78,20 +78,35 @@ export class SmallDisk implements AsyncDisposable {
   }
 }
 
-/** Whether this process may mount a tmpfs and, through a loop device, an ext4. */
+/** Whether this process may mount a tmpfs. */
 export function canMount(): boolean {
-  if (Deno.uid() !== 0 || !findProgram("mkfs.ext4")) return false;
+  if (Deno.uid() !== 0) return false;
+  const dir = Deno.makeTempDirSync({ prefix: "sluice-disk-" });
   try {
-    const dir = Deno.makeTempDirSync({ prefix: "sluice-disk-" });
-    try {
-      const quiet = { stdout: "null", stderr: "null" } as const;
-      const { success } = new Deno.Command("mount", { args: ["-t", "tmpfs", "none", dir], ...quiet })
-        .outputSync();
-      if (success) new Deno.Command("umount", { args: [dir], ...quiet }).outputSync();
-      return success && Deno.statSync("/dev/loop-control").isCharDevice === true;
-    } finally {
-      Deno.removeSync(dir);
-    }
+    return succeeds("mount", "-t", "tmpfs", "none", dir) && succeeds("umount", dir);
+  } finally {
+    Deno.removeSync(dir);
+  }
+}
+
+/** Whether this process may mount an ext4 through a loop device. */
+export function canMakeExt4(): boolean {
+  if (!canMount() || !findProgram("mkfs.ext4")) return false;
+  const image = Deno.makeTempFileSync({ prefix: "sluice-disk-" });
+  const dir = Deno.makeTempDirSync({ prefix: "sluice-disk-" });
+  try {
+    Deno.truncateSync(image, 1024 * 1024);
+    return succeeds("mkfs.ext4", "-q", image) && succeeds("mount", "-o", "loop", image, dir) &&
+      succeeds("umount", dir);
+  } finally {
+    Deno.removeSync(dir);
+    Deno.removeSync(image);
+  }
+}
+
+function succeeds(command: string, ...args: string[]): boolean {
+  try {
+    return new Deno.Command(command, { args, stdout: "null", stderr: "null" }).outputSync().success;
   } catch {
     return false;
   }

@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { startStatus, type StatusOptions } from "../../src/status/server.ts";
 import type { StatusSnapshot } from "../../src/status/snapshot.ts";
+import { testWith } from "../servers/needs.ts";
+import { run } from "../servers/server_process.ts";
 
 const CLOSED = {
   overflow: 1,
@@ -36,7 +38,7 @@ const SNAPSHOT: StatusSnapshot = {
     rows: 5,
   },
   lanes: { 'cli"mate': { pending: 1, state: "ok", reason: null, lag_s: 0.5 } },
-  broker: { connected: true, url: "127.0.0.1", error: null, dropped: null },
+  broker: { connected: true, url: "127.0.0.1", error: null, dropped: null, refused: [] },
   database: { reachable: true, address: "127.0.0.1/home" },
   pool: {
     size: 5,
@@ -47,18 +49,28 @@ const SNAPSHOT: StatusSnapshot = {
     waiting: 3,
     overflow: 0,
     generation: 0,
+    limit: 15,
     totals: {
       acquired: 9,
-      timedOut: 4,
+      released: 7,
+      timed_out: 4,
       aborted: 0,
-      waitedMs: 1_500,
+      waited_s: 1.5,
       opened: 6,
-      connectFailed: 1,
-      connectMs: 10,
-      usedMs: 20,
+      connect_failed: 1,
+      connect_s: 0.01,
+      used_s: 0.02,
       closed: CLOSED,
     },
-    connections: [{ id: 7, state: "idle", ageMs: 1, idleMs: 1, uses: 1, recycleInMs: null }],
+    connections: [{
+      id: 7,
+      server: "127.0.0.1:3306",
+      state: "idle",
+      age_s: 0.001,
+      idle_s: 0.001,
+      uses: 1,
+      recycle_in_s: null,
+    }],
   },
   spool: {
     bytes: 100,
@@ -126,7 +138,7 @@ Deno.test("readyz says what is missing", async () => {
     assert.deepEqual([(await get("/readyz"))[0], (await get("/healthz"))[0]], [200, 200]);
   });
   const state = {
-    broker: { ...SNAPSHOT.broker, connected: false },
+    broker: { ...SNAPSHOT.broker, connected: false, refused: ["Home/#"] },
     database: { ...SNAPSHOT.database, reachable: false },
     spool: { ...SNAPSHOT.spool, full: true },
   };
@@ -135,6 +147,7 @@ Deno.test("readyz says what is missing", async () => {
     assert.equal(status, 503);
     assert.deepEqual(JSON.parse(body).reasons, [
       "the broker is not connected",
+      "the broker refuses the subscription Home/#",
       "the database is not reachable",
       "the spool is full",
     ]);
@@ -142,35 +155,71 @@ Deno.test("readyz says what is missing", async () => {
   });
 });
 
+/** Samples by name and labels; fails where a line is no Prometheus text, or a sample has no type that fits it. */
+function samplesOf(text: string): Map<string, number> {
+  const types = new Map<string, string>();
+  const samples = new Map<string, number>();
+  for (const line of text.trimEnd().split("\n")) {
+    const [, typed, type] = /^# TYPE (\S+) (counter|gauge|summary)$/.exec(line) ?? [];
+    if (typed) {
+      assert.ok(!types.has(typed), `${typed} comes twice`);
+      types.set(typed, type);
+    }
+    if (line.startsWith("# ")) continue;
+    const label = String.raw`[a-z_]+="(?:[^"\\]|\\.)*"`;
+    const sample = new RegExp(`^([a-z_]+)(\\{${label}(?:,${label})*\\})? (-?[\\d.e+-]+)$`).exec(line);
+    assert.ok(sample, line);
+    const [, name, labels = "", value] = sample;
+    const base = types.get(name) ? name : name.replace(/_(sum|count)$/, "");
+    assert.ok(types.has(base), `${name} has no type`);
+    assert.equal(types.get(base) === "summary", base !== name, line);
+    assert.equal(types.get(base) === "counter", name.endsWith("_total"), `${name} is called wrongly`);
+    assert.ok(!samples.has(name + labels), `${line} comes twice`);
+    samples.set(name + labels, Number(value));
+  }
+  return samples;
+}
+
 Deno.test("metrics are Prometheus text: every sample has help and type, and labels are escaped", async () => {
   await withStatus({}, async (get) => {
-    const [, body] = await get("/metrics");
-    const typed = new Set<string>();
-    const samples = new Map<string, number>();
-    for (const line of body.trimEnd().split("\n")) {
-      const type = /^# TYPE (\S+) (counter|gauge)$/.exec(line);
-      if (type) typed.add(type[1]);
-      else if (!line.startsWith("# HELP ")) {
-        const sample = /^([a-z_]+)(\{[a-z]+="(?:[^"\\]|\\.)*"\})? (-?[\d.e+]+)$/.exec(line);
-        assert.ok(sample, line);
-        assert.ok(typed.has(sample[1]), `${sample[1]} has no type`);
-        samples.set(sample[1] + (sample[2] ?? ""), Number(sample[3]));
-      }
-    }
+    const samples = samplesOf((await get("/metrics"))[1]);
+    const pool = 'db_client_connection_pool_name="127.0.0.1/home"';
     const expected: Record<string, number> = {
       sluice_received_total: 10,
       sluice_pending: 1,
       'sluice_lane_pending{lane="cli\\"mate"}': 1,
-      'db_client_connection_count{state="idle"}': 1,
-      'db_client_connection_count{state="used"}': 2,
-      db_client_connection_pending_requests: 3,
-      db_client_connection_timeouts_total: 4,
-      db_client_connection_wait_time_seconds_total: 1.5,
-      'db_client_connection_closed_total{reason="dead"}': 3,
+      [`db_client_connection_count{${pool},db_client_connection_state="idle"}`]: 1,
+      [`db_client_connection_count{${pool},db_client_connection_state="used"}`]: 2,
+      [`db_client_connection_idle_max{${pool}}`]: 5,
+      [`db_client_connection_idle_min{${pool}}`]: 0,
+      [`db_client_connection_max{${pool}}`]: 15,
+      [`db_client_connection_pending_requests{${pool}}`]: 3,
+      [`db_client_connection_timeouts_total{${pool}}`]: 4,
+      [`db_client_connection_wait_time_seconds_sum{${pool}}`]: 1.5,
+      [`db_client_connection_wait_time_seconds_count{${pool}}`]: 9,
+      [`db_client_connection_create_time_seconds_count{${pool}}`]: 6,
+      [`db_client_connection_use_time_seconds_sum{${pool}}`]: 0.02,
+      [`db_client_connection_closed_total{${pool},reason="dead"}`]: 3,
     };
     for (const [name, value] of Object.entries(expected)) assert.equal(samples.get(name), value, name);
   });
 });
+
+testWith(
+  ["promtool"],
+  "Prometheus' own tool objects to one name only, which is OpenTelemetry's",
+  async () => {
+    await withStatus({}, async (get) => {
+      const stdin = (await get("/metrics"))[1];
+      // It prints a line for each objection, and ends with a code that says whether there were any.
+      const said = await run("sh", ["-c", "promtool check metrics 2>&1 || true"], { stdin });
+      assert.equal(
+        said.trim(),
+        'db_client_connection_count non-histogram and non-summary metrics should not have "_count" suffix',
+      );
+    });
+  },
+);
 
 Deno.test("the page is also given on a socket in the file system", async () => {
   const dir = await Deno.makeTempDir();

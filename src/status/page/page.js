@@ -121,8 +121,10 @@ function spool({ bytes, max_bytes, entries, dead_letters }) {
 function pool(p) {
   $("pool-section").hidden = !p;
   if (p) {
+    const servers = [...new Set(p.connections.map((c) => c.server))].filter(Boolean);
     $("pool").textContent =
-      `${p.idle} idle, ${p.leased} leased, ${p.connecting} connecting, ${p.waiting} waiting; size ${p.size}`;
+      `${p.idle} idle, ${p.leased} leased, ${p.connecting} connecting, ${p.waiting} waiting; size ${p.size}` +
+      (servers.length > 0 ? `; at ${servers.join(", ")}` : "");
     rows(
       "connections",
       p.connections,
@@ -131,10 +133,10 @@ function pool(p) {
       ) => [
         [String(c.id ?? "")],
         [c.state],
-        [duration(c.ageMs)],
-        [c.state === "idle" ? duration(c.idleMs) : ""],
+        [duration(c.age_s * 1000)],
+        [c.idle_s === null ? "" : duration(c.idle_s * 1000)],
         [n(c.uses)],
-        [c.recycleInMs === null ? "never" : duration(c.recycleInMs)],
+        [c.recycle_in_s === null ? "never" : duration(Math.max(0, c.recycle_in_s) * 1000)],
       ],
     );
   }
