@@ -49,7 +49,7 @@ export interface Outcome {
 
 /** The log on disk. What `append` has promised survives `kill -9` and, with an honest disk, power loss. */
 export interface Spool extends AsyncDisposable {
-  /** UUID of this log: the key of its ledger rows. Changes only in `renew`. */
+  /** UUID of this log: the key of its ledger rows, but for lanes that were renewed (`Batch.spool` tells). */
   readonly identity: string;
   /** The highest sequence that had been given out when the spool was opened: no ledger of this identity can honestly be beyond it before this process has written. */
   readonly highestAtOpen: number;
@@ -72,7 +72,7 @@ export interface Spool extends AsyncDisposable {
   batches(lane: string, signal: AbortSignal): AsyncIterable<Batch>;
   /** Forgets the batch (its entries stay on disk for a grace period) and counts its outcome. May become durable a second later: the ledger makes the repetition harmless. */
   settle(batch: Batch, outcome: Outcome): Promise<void>;
-  /** Keeps dead letters, fsynced when it resolves. Idempotent by (lane, sequence). Called before the transaction that skips their rows commits. */
+  /** Keeps dead letters, fsynced when it resolves. Idempotent by (lane, sequence). Called before the transaction that skips their rows commits. Throws `StallError` where there is no room for them. */
   park(letters: readonly DeadLetter[]): Promise<void>;
   /** The sequence after which everything of the lane is still on disk, settled or not: how far back `rewind` can go. */
   keptAfter(lane: string): Promise<number>;
@@ -82,8 +82,12 @@ export interface Spool extends AsyncDisposable {
    * grace period has passed for some.
    */
   rewind(lane: string, upto: number): Promise<number>;
-  /** The database is ahead of this log (an old copy was put back): settles everything up to `upto` in all lanes as stored and goes on under a new identity. The caller never gives more than `highestAtOpen`. */
-  renew(upto: number): Promise<string>;
+  /**
+   * The database is ahead of this lane (an old copy of the log was put back, or a copy is in use elsewhere): settles
+   * everything up to `upto` as stored, and goes on under a new identity, which it returns. Other lanes are not touched:
+   * each has a ledger row of its own to tell. The caller never gives more than `highestAtOpen`.
+   */
+  renew(lane: string, upto: number): Promise<string>;
   /** What the filters remembered at the last settle. */
   memory(): Promise<ReadonlyMap<string, string>>;
   /** A sign of life: resolves when the log answers. */
@@ -94,6 +98,8 @@ export interface Spool extends AsyncDisposable {
 /** A picture of the spool, at most a second old. */
 export interface SpoolStats {
   readonly bytes: number;
+  /** The log beside the file: SQLite writes it back into the file when nobody reads it. */
+  readonly logBytes: number;
   readonly bytesMax: number;
   /** Waiting deliveries over all lanes. */
   readonly entries: number;

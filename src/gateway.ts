@@ -40,6 +40,8 @@ export class Gateway {
   readonly #stopMs: number;
   readonly #upkeep: Upkeep;
   readonly #lanes = new Map<string, Lane>();
+  /** Those that were stopped when parts were exchanged. */
+  #earlier: ReadonlyMap<string, Lane> = new Map();
   /** Lanes whose table takes nothing. */
   readonly #doubting = new Set<Lane>();
   readonly #failed = Promise.withResolvers<never>();
@@ -73,12 +75,17 @@ export class Gateway {
     const onAbort = () => aborted.resolve();
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) aborted.resolve();
+    let stopMs = this.#stopMs;
     try {
       await Promise.race([aborted.promise, this.#failed.promise]);
+    } catch (error) {
+      // What is in hand cannot be settled any more; the ledger will tell whether it was committed.
+      stopMs = 0;
+      throw error;
     } finally {
       signal.removeEventListener("abort", onAbort);
       this.#ended = true;
-      await this.#halt();
+      await this.#halt(stopMs);
     }
   }
 
@@ -88,7 +95,7 @@ export class Gateway {
    * would not know. Call it when the last call has resolved.
    */
   async replace(parts: () => Promise<Partial<GatewayParts>>): Promise<void> {
-    await this.#halt();
+    await this.#halt(this.#stopMs);
     try {
       this.#parts = { ...this.#parts, ...await parts() };
     } finally {
@@ -104,6 +111,7 @@ export class Gateway {
       faults: this.#faults,
       availability: this.availability,
       clock: this.#clock,
+      earlier: this.#earlier.get(name),
       doubting: this.#doubting,
       onDone: (batch, dead) => this.recent.add(batch, dead),
     });
@@ -119,6 +127,7 @@ export class Gateway {
   #start(): void {
     this.#stop = new AbortController();
     this.#cut = new AbortController();
+    this.#earlier = new Map(this.#lanes);
     this.#lanes.clear();
     this.#doubting.clear();
     this.#tasks = [];
@@ -185,9 +194,9 @@ export class Gateway {
   }
 
   /** Lets both loops end with what they have in hand, and cuts them off after `stopMs`. */
-  async #halt(): Promise<void> {
+  async #halt(stopMs: number): Promise<void> {
     this.#stop.abort(new DOMException("the gateway stops", "AbortError"));
-    const timer = this.#clock.timer(this.#stopMs, () => {
+    const timer = this.#clock.timer(stopMs, () => {
       this.#cut.abort(new DOMException("the gateway stops now", "AbortError"));
     });
     await Promise.all(this.#tasks);

@@ -63,6 +63,8 @@ export interface Delivery extends Message {
 /** What one lane takes from the spool at a time, in order of `sequence`. */
 export interface Batch {
   readonly lane: string;
+  /** Identity of the log, as this lane knows it: the key of the ledger row that it is written under. */
+  readonly spool: string;
   /** The highest sequence of this lane that was settled before this batch; 0 at the very beginning. */
   readonly after: number;
   /** Highest sequence in the batch. */

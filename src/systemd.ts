@@ -52,6 +52,25 @@ function removeQuietly(path: string): void {
   }
 }
 
+/** The service manager waits so long for the next word; several words fit in. */
+const START_EXTENDED_MS = 60_000;
+
+/**
+ * Asks for more time, again and again, while the start takes long: a large spool that must be salvaged takes minutes on
+ * a card, and a start that is cut off would begin from scratch for ever. For half an hour at most.
+ */
+export function extendStart(notifier: Notifier, status: string, clock: Clock = systemClock): Disposable {
+  const everyMs = START_EXTENDED_MS / 6;
+  let left = 30 * 60_000 / everyMs;
+  let timer: Timer | undefined;
+  const tick = () => {
+    notifier.notify(`EXTEND_TIMEOUT_USEC=${START_EXTENDED_MS * 1_000}\nSTATUS=${status}`);
+    if (--left > 0) timer = clock.timer(everyMs, tick);
+  };
+  if (notifier.active) timer = clock.timer(everyMs, tick);
+  return { [Symbol.dispose]: () => timer?.cancel() };
+}
+
 /** Feeds the watchdog twice in its period, but only while `alive` says that the loops turn. Never from a bare timer. */
 export function feedWatchdog(
   notifier: Notifier,

@@ -3,11 +3,12 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { loadConfig, WrongConfigurationError } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
 import { messageOf, UsageError } from "../errors.ts";
 import { Faults } from "../faults.ts";
 import { Service } from "../gateway/service.ts";
 import { setUpLog } from "../log.ts";
-import { feedWatchdog, openNotifier } from "../systemd.ts";
+import { extendStart, feedWatchdog, type Notifier, openNotifier } from "../systemd.ts";
 import { type Command, CONFIG_OPTION } from "./command.ts";
 import { VERSION } from "./version.ts";
 
@@ -34,7 +35,8 @@ export const run: Command = {
       log: { warn: (line) => log.warn("{line}", { line }), info: (line) => log.info("{line}", { line }) },
     });
     log.info("sluice {version} starts as {name} with {path}", { version: VERSION, name: config.name, path });
-    await using service = await Service.open(config, { faults, version: VERSION });
+    using notifier = openNotifier();
+    await using service = await openPatiently(notifier, config, faults);
     if (service.statusAddress) {
       log.info("the status page is at {address}", { address: service.statusAddress });
     }
@@ -50,7 +52,6 @@ export const run: Command = {
       }
     });
     Deno.addSignalListener("SIGHUP", reload);
-    using notifier = openNotifier();
     const summary = () => {
       const { sentence, totals } = service.snapshot();
       return `${totals.pending} waiting, ${totals.stored} stored${sentence ? `; ${sentence}` : ""}`;
@@ -68,6 +69,12 @@ export const run: Command = {
     return 0;
   },
 };
+
+/** Whatever the spool needs to be opened, the service manager waits for it. */
+async function openPatiently(notifier: Notifier, config: Config, faults: Faults): Promise<Service> {
+  using _patience = extendStart(notifier, "opening the spool");
+  return await Service.open(config, { faults, version: VERSION });
+}
 
 /** On one line, with the place of each finding. */
 function reasonOf(error: unknown): string {

@@ -20,6 +20,8 @@ export interface LaneParts {
   readonly faults: Faults;
   readonly availability: Availability;
   readonly clock: Clock;
+  /** The lane of the same name that this one takes over from, where parts were exchanged. */
+  readonly earlier?: Lane;
   /** Where it enters itself while its table refuses everything: `offer` it what comes. */
   readonly doubting?: Set<Lane>;
   /** Told of each batch that is done, with what of it became dead letters; for the status page. */
@@ -53,10 +55,14 @@ export class Lane {
   readonly #newest = new Map<string, Delivery>();
   /** Tries in a row that failed while others succeeded. */
   #alone = 0;
-  /** The highest that the ledger can honestly say: more than that was never written under this identity. */
+  /**
+   * The highest that the ledger can honestly say: more than that was never written under this identity, by this process
+   * or by one that had a copy of the spool as it was opened. It never falls: a batch that is read again (the spool took
+   * back what it had not made durable) may be smaller than the one that was written.
+   */
   #highest: number;
-  /** The identity under which the ledger row is known to stand where the spool thinks. */
-  #identity: string;
+  /** The identity under which the ledger row is known to stand where the spool thinks; undefined until the first batch. */
+  #identity: string | undefined;
   /** Take the ledger as it is in the next write: what it lacks cannot be given back. */
   #adopt = false;
   /** The row that was committed last by this process, if it is not too large to be kept. */
@@ -66,8 +72,12 @@ export class Lane {
     this.name = name;
     this.#parts = parts;
     this.#probe = new Backoff({ firstMs: 1_000, maxMs: 30_000 });
-    this.#highest = parts.spool.highestAtOpen;
-    this.#identity = parts.spool.identity;
+    this.#highest = parts.earlier?.highest ?? parts.spool.highestAtOpen;
+  }
+
+  /** What the ledger can honestly say at most. */
+  get highest(): number {
+    return this.#highest;
   }
 
   get state(): LaneState {
@@ -128,7 +138,7 @@ export class Lane {
         if (signal.aborted) throw signal.reason;
         if (error instanceof GiveUpError) throw error;
         if (error instanceof LedgerError) {
-          if (await this.#reconcile(error)) return null;
+          if (await this.#reconcile(error, attempt.batch)) return null;
         } else {
           await this.#hold(error, beganAt, signal);
           // What has come meanwhile is part of the next try: it may show whether the table or its rows are at fault.
@@ -140,15 +150,16 @@ export class Lane {
 
   #try({ batch, rows, refused }: Attempt, cut: AbortSignal): Promise<Written> {
     const { spool, sink } = this.#parts;
+    this.#identity ??= batch.spool;
     const highest = Math.max(this.#highest, batch.after);
     this.#highest = Math.max(highest, batch.last);
     return sink.write({
-      spool: spool.identity,
+      spool: batch.spool,
       lane: this.name,
       after: batch.after,
       last: batch.last,
       highest,
-      adopt: this.#adopt || spool.identity !== this.#identity,
+      adopt: this.#adopt || batch.spool !== this.#identity,
       previous: this.#previous,
       // They are decoded once more when their turn comes; what filters remember of them lets no more than one row too
       // many through.
@@ -171,8 +182,7 @@ export class Lane {
     const { availability, faults, spool } = this.#parts;
     const last = rows.findLast((row) => !refused.has(row.sequence));
     if (last) this.#previous = kept(last);
-    this.#highest = batch.last;
-    this.#identity = spool.identity;
+    this.#identity = batch.spool;
     this.#adopt = false;
     availability.succeeded(() => `${spool.stats.entries} messages waited`);
     this.#alone = 0;
@@ -215,15 +225,14 @@ export class Lane {
   }
 
   /** The ledger does not stand where the spool thinks. True: the lane's position has changed; false: try again. */
-  async #reconcile(error: LedgerError): Promise<boolean> {
+  async #reconcile(error: LedgerError, batch: Batch): Promise<boolean> {
     const { spool, faults } = this.#parts;
     if (error.kind === "ahead") {
-      const old = spool.identity;
-      await spool.renew(Math.min(error.upto, spool.highestAtOpen));
+      const identity = await spool.renew(this.name, Math.min(error.upto, spool.highestAtOpen));
       faults.note(
         `the database holds messages of ${this.name} up to number ${error.upto}, more than this spool ever gave out: ` +
           `an old copy of it was put back, or a copy is in use elsewhere. It goes on as a new spool ` +
-          `(${spool.identity} instead of ${old})`,
+          `(${identity} instead of ${batch.spool})`,
       );
       return true;
     }

@@ -16,6 +16,7 @@ import { type MysqlSink, type MysqlSinkOptions, openMysqlSink } from "../mysql/s
 import { createRouter } from "../route/mod.ts";
 import { openSqliteSink } from "../sqlite/sink.ts";
 import { openSpool, type SqliteSpool } from "../spool/spool.ts";
+import { formatSize } from "../units.ts";
 import { SessionFile } from "./session_file.ts";
 
 export async function openSpoolOf(
@@ -33,6 +34,12 @@ export async function openSpoolOf(
     onFullChange: (reason) => {
       if (reason === null) faults.end("spool");
       else faults.begin("spool", `${reason}: nothing more is acknowledged until there is space`);
+    },
+    onLogLarge: (log) => {
+      if (log === null) return faults.end("spool log");
+      faults.begin("spool log", `the log beside the spool has grown to ${formatSize(log.bytes)}`, {
+        hint: `another program reads ${path} all the time, which keeps the log from being shortened: end it`,
+      });
     },
     onLettersFull: (letters) => {
       if (letters === null) return faults.end("dead letters");

@@ -48,6 +48,7 @@ export function snapshotOf(parts: ReportParts): StatusSnapshot {
     pool: sink.pool ? poolPicture(sink.pool) : null,
     spool: {
       bytes: spool.bytes,
+      log_bytes: spool.logBytes,
       entries: spool.entries,
       max_bytes: spool.bytesMax,
       full: spool.full,

@@ -1,84 +1,104 @@
 /**
- * What happens to a spool rarely: it is taken back, given a new identity, robbed of its oldest, or dead letters are
+ * What happens to a spool rarely: it is taken back, a lane gets a new identity, it is robbed of its oldest, or dead letters are
  * sent on their way again or dropped. Each is one transaction, after which both sums of the totals still hold.
  */
 import type { TransitPublish } from "./frame.ts";
 import type { Store } from "./store.ts";
-import type { Move, Numbered, StoredLetter } from "./stored.ts";
+import type { LaneState, Move, Numbered, StoredLetter } from "./stored.ts";
 
 /** Takes back what was settled after `upto`, as far as it is on disk. Returns where the lane stands now. */
 export function rewind(store: Store, name: string, upto: number): number {
+  const { file, letters, totals } = store;
   const lane = store.lanes.get(name)!;
   const from = Math.min(lane.settled, Math.max(upto, lane.kept));
-  store.file.begin();
-  const again = store.count(lane, from, lane.settled);
-  const gone = store.letters.gone(name, from, lane.settled);
-  const dead = store.letters.rewind(name, from, lane.settled);
+  file.begin();
+  const again = lane.queue.count(from, lane.settled);
+  const gone = letters.gone(name, from, lane.settled);
+  const dead = letters.rewind(name, from, lane.settled);
   // Which of them were filtered is not known any more: those beyond what counts as stored were.
-  const stored = Math.min(store.totals.stored, again - dead - gone);
-  store.totals.dead -= dead;
-  store.totals.stored -= stored;
-  store.totals.filtered -= again - dead - gone - stored;
+  const stored = Math.min(totals.stored, again - dead - gone);
+  totals.dead -= dead;
+  totals.stored -= stored;
+  totals.filtered -= again - dead - gone - stored;
   lane.pending += again - gone;
   lane.settled = lane.written = from;
   lane.grace = lane.grace.filter((it) => it.upto <= from);
-  store.saveLane(lane);
-  store.saveTotals();
-  store.file.commit();
+  lane.inHand = undefined;
+  store.moved(lane);
+  store.commit();
   return from;
 }
 
-/** Everything up to `upto` counts as stored; what comes after goes on under `identity`, whose ledger is empty. */
-export function renew(store: Store, upto: number, identity: string): string {
-  store.file.begin();
-  for (const lane of store.lanes.values()) {
-    if (lane.settled < upto) {
-      const done = store.count(lane, lane.settled, upto);
-      const gone = store.letters.gone(lane.name, lane.settled, upto);
-      const dead = store.letters.settle(lane.name, lane.settled, upto);
-      store.totals.dead += dead;
-      store.totals.stored += done - dead - gone;
-      store.totals.rows += done - dead - gone;
-      lane.pending -= done - gone;
-      lane.settled = upto;
-      store.startGrace(lane);
-    }
-    lane.written = 0;
-    store.saveLane(lane);
+/** Everything of the lane up to `upto` counts as stored; what comes after goes on under `identity`, whose ledger is empty. */
+export function renew(store: Store, name: string, upto: number, identity: string): string {
+  const { file, letters, totals } = store;
+  const lane = store.lanes.get(name)!;
+  file.begin();
+  if (upto > lane.settled) {
+    const done = lane.queue.count(lane.settled, upto);
+    const gone = letters.gone(name, lane.settled, upto);
+    const dead = letters.settle(name, lane.settled, upto);
+    totals.dead += dead;
+    totals.stored += done - dead - gone;
+    totals.rows += done - dead - gone;
+    lane.pending -= done - gone;
+    lane.settled = upto;
+    store.startGrace(lane);
   }
-  store.identity = identity;
-  store.file.run("INSERT OR REPLACE INTO meta (key, value) VALUES ('identity', ?)", store.identity);
-  store.saveTotals();
-  store.file.commit();
-  return store.identity;
+  lane.written = 0;
+  lane.inHand = undefined;
+  lane.identity = identity;
+  file.run("UPDATE lane SET identity = ? WHERE id = ?", identity, lane.id);
+  store.moved(lane);
+  store.commit();
+  return identity;
 }
 
-/** Drops the oldest waiting frames of the longest lane until `bytes` are free. What is dropped is counted. */
+/** Frames that go in one go before the longest lane is looked for again. */
+const DROPPED_AT_ONCE = 16;
+
+/**
+ * Drops the oldest waiting frames of the longest lane until `bytes` are free. What is dropped is counted. A batch that
+ * is in hand stays: it may be in the database already.
+ */
 export function dropOldest(store: Store, bytes: number): void {
   store.file.begin();
+  const full = new Set<LaneState>();
   for (let freed = 0; freed < bytes;) {
-    const lane = [...store.lanes.values()].sort((a, b) => b.pending - a.pending)[0];
-    if (!lane || lane.pending === 0) break;
-    const frame = store.file.get<{ first: number; count: number; n: number }>(
-      `SELECT first, count, length(data) AS n FROM queue_${lane.id} WHERE first + count - 1 > ? ORDER BY first LIMIT 1`,
-      lane.settled,
-    )!;
-    const last = frame.first + frame.count - 1;
-    const waiting = store.count(lane, lane.settled, last);
-    const gone = store.letters.gone(lane.name, lane.settled, last);
-    const dead = store.letters.settle(lane.name, lane.settled, last);
-    store.letters.forget(lane.name, lane.kept, last);
-    store.file.run(`DELETE FROM queue_${lane.id} WHERE first <= ?`, frame.first);
-    store.totals.dropped += waiting - dead - gone;
-    store.totals.dead += dead;
-    lane.pending -= waiting - gone;
-    lane.settled = lane.kept = last;
-    lane.grace = [];
-    store.saveLane(lane);
-    freed += frame.n;
+    const lane = longest(store, full);
+    if (!lane) break;
+    for (let n = 0; n < DROPPED_AT_ONCE && freed < bytes; n++) {
+      const head = lane.queue.headAfter(Math.max(lane.settled, lane.inHand?.last ?? 0));
+      if (head) dropFrame(store, lane, head);
+      else full.add(lane);
+      freed += head?.bytes ?? 0;
+    }
+    store.moved(lane);
   }
-  store.saveTotals();
-  store.file.commit();
+  store.commit();
+}
+
+function longest(store: Store, except: ReadonlySet<LaneState>): LaneState | undefined {
+  let found: LaneState | undefined;
+  for (const it of store.lanes.values()) {
+    if (it.pending > (found?.pending ?? 0) && !except.has(it)) found = it;
+  }
+  return found;
+}
+
+function dropFrame(
+  { letters, totals }: Store,
+  lane: LaneState,
+  { first, count }: { first: number; count: number },
+): void {
+  const last = first + count - 1;
+  const gone = letters.gone(lane.name, first - 1, last);
+  const dead = letters.settle(lane.name, first - 1, last);
+  letters.forget(lane.name, first - 1, last);
+  lane.queue.delete(first);
+  totals.dropped += count - dead - gone;
+  totals.dead += dead;
+  lane.pending -= count - gone;
 }
 
 /** Puts dead letters into the queues again, as new deliveries, and takes the letters away. Returns how many were still there. */
@@ -95,8 +115,8 @@ export function replay(store: Store, moves: readonly Move[]): number {
   };
   store.requeue(deliveries());
   store.totals.dead -= count;
-  store.saveTotals();
-  store.file.commit();
+  store.journal.counted();
+  store.commit();
   return count;
 }
 
@@ -113,7 +133,7 @@ function transitOf({ topic, payload, qos, retain, receivedAtMs }: StoredLetter):
 export function drop(store: Store, ids: readonly number[]): number {
   store.file.begin();
   const count = ids.filter((id) => store.letters.take(id) !== undefined).length;
-  store.file.commit();
+  store.commit();
   return count;
 }
 
@@ -126,7 +146,7 @@ export function balance(store: Store): number {
   if (missing > 0) totals.dropped += missing;
   else for (const name of ["received", "routed", "deliveries"] as const) totals[name] -= missing;
   store.file.begin();
-  store.saveTotals();
-  store.file.commit();
+  store.journal.counted();
+  store.commit();
   return Math.max(0, missing);
 }

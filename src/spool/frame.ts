@@ -7,10 +7,12 @@
  * On disk, one delivery after another (a frame):
  *   u8 flags | f64 received at (ms) | u32 route | u16 topic bytes | u32 payload bytes | topic | payload
  * All little endian. `flags`: QoS in bits 0 and 1, retain in bit 2, duplicate in bit 3 (in transit only).
- * Transit needs no checksum; the row that holds a frame has one, over its position as well as its bytes.
+ * Transit needs no checksum; the row that holds a frame has one, over its position as well as its bytes. A frame of
+ * middling size is packed on disk (raw deflate, RFC 1951).
  */
-import { crc32 } from "node:zlib";
+import { crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 import type { Arrival, Delivery, QoS } from "../message.ts";
+import type { Frame } from "./stored.ts";
 
 const PUBLISH = 0, RELEASE = 1, SESSION_LOST = 2;
 const RETAIN = 4, DUPLICATE = 8;
@@ -159,14 +161,31 @@ export class FrameWriter {
   }
 }
 
+/** Less has nothing to gain. More comes at once only when there is much to do, and then the processor is short. */
+const PACK_BYTES_MIN = 512;
+const PACK_BYTES_MAX = 32 * 1024;
+
+/** What lies on disk of a frame's bytes: fewer of them, where that is worth it; a view of `bytes` else. */
+export function pack(bytes: Uint8Array): Pick<Frame, "size" | "data"> {
+  if (bytes.length < PACK_BYTES_MIN || bytes.length > PACK_BYTES_MAX) return { size: null, data: bytes };
+  const data = deflateRawSync(bytes, { level: 3 });
+  return data.length < bytes.length * 0.9 ? { size: bytes.length, data } : { size: null, data: bytes };
+}
+
+/** The bytes that were packed. */
+export function unpack({ size, data }: Pick<Frame, "size" | "data">): Uint8Array {
+  return size === null ? data : inflateRawSync(data, { maxOutputLength: size });
+}
+
 /** Of a frame's row: a damaged position is as bad as a damaged payload. */
-export function checksum(first: number, count: number, data: Uint8Array): number {
-  return crc32(data, crc32(`${first} ${count}`));
+export function checksum({ first, count, size, data }: Omit<Frame, "crc">): number {
+  return crc32(data, crc32(`${first} ${count} ${size ?? ""}`));
 }
 
 /** When the first delivery of a frame had arrived. */
-export function receivedAtOf(frame: Uint8Array): number {
-  return new DataView(frame.buffer, frame.byteOffset, frame.length).getFloat64(1, true);
+export function receivedAtOf(frame: Frame): number {
+  const bytes = unpack(frame);
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getFloat64(1, true);
 }
 
 /** The deliveries of a frame. Payloads are views of `bytes`. */

@@ -23,11 +23,14 @@ export class Letters {
   full = false;
   bytesMax = Infinity;
   readonly #file: SpoolFile;
+  readonly #keptAfter: (lane: string) => number;
   /** Nothing older can be dropped. */
   #oldest = 0;
 
-  constructor(file: SpoolFile) {
+  /** `keptAfter` tells after which sequence everything of a lane is still in its queue. */
+  constructor(file: SpoolFile, keptAfter: (lane: string) => number) {
     this.#file = file;
+    this.#keptAfter = keptAfter;
   }
 
   /** Reads the numbers anew from what is committed. */
@@ -85,6 +88,14 @@ export class Letters {
     );
   }
 
+  /** Their sequences in (after, upto]. */
+  between(lane: string, after: number, upto: number): number[] {
+    return this.#file.all<{ sequence: number }>(
+      "SELECT sequence FROM dead WHERE lane = ? AND sequence > ? AND sequence <= ?",
+      ...[lane, after, upto],
+    ).map((it) => it.sequence);
+  }
+
   /** Those that only left their number: they do not wait, though their deliveries lie in the queue. */
   gone(lane: string, after: number, upto: number): number {
     return this.#file.get<{ n: number }>(
@@ -113,17 +124,18 @@ export class Letters {
       id,
     );
     if (!row) return undefined;
-    this.#remove(id, row.payload.length);
+    this.#remove(id, row, row.payload.length);
     this.full = false;
     return { ...row, retain: row.retain === 1 };
   }
 
-  #remove(id: number, payloadBytes: number): void {
-    const deleted = this.#file.run(
-      "DELETE FROM dead WHERE id = ? AND sequence <= (SELECT kept FROM lane WHERE name = dead.lane)",
-      id,
-    );
-    if (deleted === 0) this.#file.run("UPDATE dead SET gone = 1, payload = x'' WHERE id = ?", id);
+  #remove(
+    id: number,
+    { lane, sequence }: Pick<StoredLetter, "lane" | "sequence">,
+    payloadBytes: number,
+  ): void {
+    if (sequence <= this.#keptAfter(lane)) this.#file.run("DELETE FROM dead WHERE id = ?", id);
+    else this.#file.run("UPDATE dead SET gone = 1, payload = x'' WHERE id = ?", id);
     this.count--;
     this.bytes -= payloadBytes + LETTER_BYTES;
   }
@@ -132,16 +144,16 @@ export class Letters {
   limit(): void {
     const before = this.dropped;
     while (this.count > LETTERS_MAX || this.bytes > this.bytesMax) {
-      const page = this.#file.all<{ id: number; bytes: number }>(
-        `SELECT id, length(payload) AS bytes FROM dead
+      const page = this.#file.all<{ id: number; lane: string; sequence: number; bytes: number }>(
+        `SELECT id, lane, sequence, length(payload) AS bytes FROM dead
          WHERE id > ? AND counted = 1 AND gone = 0 ORDER BY id LIMIT ${PAGE}`,
         this.#oldest,
       );
       if (page.length === 0) break;
-      for (const { id, bytes } of page) {
+      for (const it of page) {
         if (this.count <= LETTERS_MAX && this.bytes <= this.bytesMax) break;
-        this.#remove(id, bytes);
-        this.#oldest = id;
+        this.#remove(it.id, it, it.bytes);
+        this.#oldest = it.id;
         this.dropped++;
       }
     }

@@ -7,9 +7,11 @@
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { messageOf, SluiceError } from "../errors.ts";
 import type { DeadLetter, Delivery } from "../message.ts";
+import { sizeOf } from "./disk.ts";
 import { VERSION } from "./file.ts";
-import { checksum, decodeFrame } from "./frame.ts";
-import { type Frame, noCounts, type TotalCounts } from "./stored.ts";
+import { checksum, decodeFrame, unpack } from "./frame.ts";
+import { type Position, positionsIn } from "./journal.ts";
+import { type Frame, noCounts, TOTAL_NAMES, type TotalCounts } from "./stored.ts";
 
 /** Letters that are read in one step. */
 const PAGE = 16;
@@ -41,10 +43,13 @@ export interface SpoolPicture {
   readonly lettersDropped: number;
 }
 
+/** See `SCHEMA` in `file.ts`. */
 interface LaneRow {
   readonly id: number;
   readonly name: string;
   readonly settled: number;
+  readonly counted: number;
+  readonly waiting: number;
 }
 
 export class SpoolReader implements Disposable {
@@ -103,7 +108,7 @@ export class SpoolReader implements Disposable {
       if (table !== undefined && lane.name !== table) continue;
       for (const frame of this.#frames(lane)) {
         const last = frame.first + frame.count - 1;
-        if (checksum(frame.first, frame.count, frame.data) !== frame.crc) {
+        if (checksum(frame) !== frame.crc) {
           onDamage(`messages ${frame.first} to ${last} of ${lane.name} are damaged`);
           continue;
         }
@@ -114,7 +119,7 @@ export class SpoolReader implements Disposable {
           last,
         );
         const done = new Set(dead.map((it) => it.sequence));
-        for (const it of decodeFrame(frame.data, frame.first, (route) => this.#route(routes, route))) {
+        for (const it of decodeFrame(unpack(frame), frame.first, (route) => this.#route(routes, route))) {
           if (it.sequence > lane.settled && !done.has(it.sequence)) yield { ...it, lane: lane.name };
         }
       }
@@ -130,21 +135,36 @@ export class SpoolReader implements Disposable {
     return known.get(id) ?? `route number ${id}`;
   }
 
+  /** In one look: between two of them the journal may be summed up. */
   #lanes(): LaneRow[] {
-    return this.#all<LaneRow>("SELECT id, name, settled FROM lane ORDER BY name");
+    return this.#try(() => {
+      this.#db.exec("BEGIN");
+      try {
+        const rows = this.#all<LaneRow>("SELECT * FROM lane ORDER BY name");
+        const positions = positionsIn({ all: (sql) => this.#all(sql) });
+        return rows.map((row) => ({ ...row, ...placeOf(positions.get(row.id)) }));
+      } finally {
+        this.#db.exec("COMMIT");
+      }
+    });
+  }
+
+  #totals(): TotalCounts {
+    const names = TOTAL_NAMES.map((name) => `"${name}"`).join(", ");
+    return this.#get<TotalCounts>(`SELECT ${names} FROM journal ORDER BY id DESC LIMIT 1`) ?? noCounts();
   }
 
   *#frames({ id, settled }: LaneRow): Generator<Frame> {
     // A frame that is settled in part begins at or before `settled`.
     let frame = this.#get<Frame>(
-      `SELECT first, count, crc, data FROM queue_${id} WHERE first <= ? ORDER BY first DESC LIMIT 1`,
+      `SELECT * FROM queue_${id} WHERE first <= ? ORDER BY first DESC LIMIT 1`,
       settled,
     );
     let after = settled;
     if (frame && frame.first + frame.count - 1 > settled) yield frame;
     while (true) {
       frame = this.#get<Frame>(
-        `SELECT first, count, crc, data FROM queue_${id} WHERE first > ? ORDER BY first LIMIT 1`,
+        `SELECT * FROM queue_${id} WHERE first > ? ORDER BY first LIMIT 1`,
         after,
       );
       if (!frame) return;
@@ -164,30 +184,30 @@ export class SpoolReader implements Disposable {
       identity: String(meta.get("identity")),
       bytes: (pragma("page_count") - pragma("freelist_count")) * pragma("page_size"),
       walBytes: sizeOf(`${this.#path}-wal`),
-      totals: { ...noCounts(), ...JSON.parse(String(meta.get("totals") ?? "{}")) },
+      totals: this.#totals(),
       lanes: this.#lanes().map((lane) => this.#lanePicture(lane)),
       deadLetters: this.#get<{ n: number }>("SELECT count(*) AS n FROM dead WHERE gone = 0")!.n,
       lettersDropped: Number(meta.get("letters_dropped") ?? 0),
     };
   }
 
-  #lanePicture({ id, name, settled }: LaneRow): LanePicture {
+  #lanePicture({ id, name, settled, counted, waiting: known }: LaneRow): LanePicture {
     const { n } = this.#get<{ n: number | null }>(
-      `SELECT sum(min(count, first + count - 1 - :settled)) AS n FROM queue_${id} WHERE first + count - 1 > :settled`,
-      { settled },
+      `SELECT sum(count) AS n FROM queue_${id} WHERE first > ?`,
+      counted,
     )!;
     const { dead } = this.#get<{ dead: number }>(
-      "SELECT count(*) AS dead FROM dead WHERE lane = ? AND sequence > ?",
+      "SELECT count(*) AS dead FROM dead WHERE lane = ? AND sequence > ? AND gone = 0",
       name,
       settled,
     )!;
-    const waiting = (n ?? 0) - dead;
+    const waiting = known + (n ?? 0) - dead;
     const oldest = waiting > 0 ? this.waiting(name, () => {}).next().value : undefined;
     return { name, waiting, oldestReceivedAtMs: oldest?.receivedAtMs ?? null };
   }
 
-  #get<T>(sql: string, ...values: (SQLInputValue | Record<string, SQLInputValue>)[]): T | undefined {
-    return this.#try(() => this.#db.prepare(sql).get(...values as SQLInputValue[]) as T | undefined);
+  #get<T>(sql: string, ...values: SQLInputValue[]): T | undefined {
+    return this.#try(() => this.#db.prepare(sql).get(...values) as T | undefined);
   }
 
   #all<T>(sql: string, ...values: SQLInputValue[]): T[] {
@@ -214,10 +234,8 @@ export class SpoolReader implements Disposable {
   }
 }
 
-function sizeOf(path: string): number {
-  try {
-    return Deno.statSync(path).size;
-  } catch {
-    return 0;
-  }
+function placeOf(position: Position | undefined): Partial<LaneRow> {
+  if (!position) return {};
+  const [, settled, , , counted, waiting] = position;
+  return { settled, counted, waiting };
 }

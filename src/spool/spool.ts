@@ -6,13 +6,14 @@
  */
 import { sleep } from "../clock.ts";
 import type { Appended, Outcome, Spool, SpoolStats } from "../contracts.ts";
-import { messageOf, SluiceError } from "../errors.ts";
+import { messageOf, SluiceError, StallError } from "../errors.ts";
 import type { Address, Arrival, Batch, DeadLetter } from "../message.ts";
-import { decodeFrame, encodeArrivals } from "./frame.ts";
+import { LOG_BYTES } from "./file.ts";
+import { decodeFrame, encodeArrivals, unpack } from "./frame.ts";
 import { type AskedRequest, type LetterAnswer, type LetterOrder, type lookUp, redirect } from "./requests.ts";
 import { SpoolRpc } from "./rpc.ts";
 import type { Move, StoredLetter } from "./stored.ts";
-import type { Full, Opened, ReadAnswer } from "./worker.ts";
+import type { Full, Opened, ReadAnswer, Request } from "./worker.ts";
 
 export interface SpoolOptions {
   readonly path: string;
@@ -26,11 +27,13 @@ export interface SpoolOptions {
   readonly onFullChange?: (reason: string | null) => void;
   /** Told, while it lasts, that the oldest dead letters had to go because there are too many, and with null when it is over. */
   readonly onLettersFull?: (letters: { readonly kept: number; readonly dropped: number } | null) => void;
+  /** Told, while it lasts, that another program keeps SQLite's log from being taken over, and with null when it is over. */
+  readonly onLogLarge?: (log: { readonly bytes: number } | null) => void;
   /** How long settled entries stay on disk, in case the database loses them. @default 10 minutes */
   readonly graceMs?: number;
-  /** @default 1000 */
+  /** @default 1000, and less where many lanes wait */
   readonly batchCountMax?: number;
-  /** @default 1 MiB */
+  /** @default 1 MiB, and less where many lanes wait */
   readonly batchBytesMax?: number;
 }
 
@@ -38,6 +41,17 @@ const BYTES_MAX = 2 ** 30;
 const GRACE_MS = 10 * 60_000;
 const FULL_RETRY_MS = 250;
 const LOOK_EVERY_MS = 500;
+const BATCH_COUNT_MAX = 1_000;
+const BATCH_BYTES_MAX = 1024 * 1024;
+/** What the batches of all lanes may hold in memory together, while the database is away; but a batch is a frame at least. */
+const HANDS_COUNT_MAX = 20_000;
+const HANDS_BYTES_MAX = 8 * 1024 * 1024;
+/** Of the limit: a batch in hand is never dropped. */
+const HANDS_SHARE = 0.25;
+const BATCH_COUNT_MIN = 4;
+const BATCH_BYTES_MIN = 16 * 1024;
+/** The log of a spool that nobody disturbs stays far below that. */
+const LOG_LARGE_BYTES = 8 * LOG_BYTES;
 
 type Addressing = (topic: string) => readonly Address[];
 
@@ -61,17 +75,19 @@ export async function openSpool(options: SpoolOptions): Promise<SqliteSpool> {
 }
 
 export class SqliteSpool implements Spool {
+  readonly identity: string;
   readonly notes: readonly string[];
   readonly highestAtOpen: number;
   readonly #rpc: SpoolRpc;
   readonly #options: SpoolOptions;
   readonly #lanes: Set<string>;
   readonly #news = new Map<string, PromiseWithResolvers<void>>();
+  readonly #routes = new Map<number, string>();
   readonly #looker: ReturnType<typeof setInterval>;
-  #identity: string;
   #addressing: Addressing | undefined;
   #looking = false;
   #lettersFull = false;
+  #logLarge = false;
   #full = false;
   #closed = false;
 
@@ -79,15 +95,12 @@ export class SqliteSpool implements Spool {
     this.#rpc = rpc;
     this.#options = options;
     this.#lanes = new Set(lanes);
-    this.#identity = identity;
+    this.identity = identity;
     this.highestAtOpen = highestAtOpen;
     this.notes = notes;
+    rpc.onRollback = () => this.#news.forEach((it) => it.resolve());
     this.#looker = setInterval(() => void this.#look().catch(() => {}), LOOK_EVERY_MS);
     Deno.unrefTimer(this.#looker as unknown as number);
-  }
-
-  get identity(): string {
-    return this.#identity;
   }
 
   /** Rejects when the spool's thread ends by itself. */
@@ -133,47 +146,84 @@ export class SqliteSpool implements Spool {
   }
 
   async *batches(lane: string, signal: AbortSignal): AsyncIterable<Batch> {
-    const { batchCountMax: countMax = 1_000, batchBytesMax: bytesMax = 1 << 20 } = this.#options;
     while (!signal.aborted) {
       const news = Promise.withResolvers<void>();
       this.#news.set(lane, news);
-      const answer = await this.#rpc.call<ReadAnswer>({ op: "read", lane, countMax, bytesMax });
+      const answer = await this.#rpc.call<ReadAnswer>({ op: "read", lane, ...this.#batchMax() });
+      if (answer) { for (const [id, name] of answer.routes) this.#routes.set(id, name); }
       if (signal.aborted) return;
       if (answer === null) {
         const onAbort = () => news.resolve();
         signal.addEventListener("abort", onAbort, { once: true });
         await news.promise;
         signal.removeEventListener("abort", onAbort);
-      } else yield batchOf(lane, answer);
+      } else yield this.#batchOf(lane, answer);
     }
+  }
+
+  /** Each lane holds a batch for as long as the database is away: the more lanes wait, the smaller. */
+  #batchMax(): { countMax: number; bytesMax: number } {
+    const { batchCountMax, batchBytesMax, bytesMax = BYTES_MAX } = this.#options;
+    const lanes = Math.max(1, this.#rpc.waitingLanes);
+    const bytes = Math.min(HANDS_BYTES_MAX, bytesMax * HANDS_SHARE) / lanes;
+    return {
+      countMax: batchCountMax ?? between(BATCH_COUNT_MIN, HANDS_COUNT_MAX / lanes, BATCH_COUNT_MAX),
+      bytesMax: batchBytesMax ?? between(BATCH_BYTES_MIN, bytes, BATCH_BYTES_MAX),
+    };
+  }
+
+  #batchOf(lane: string, { parts, identity, after, settled, last, parked }: NonNullable<ReadAnswer>): Batch {
+    const nameOf = (route: number) => this.#routes.get(route) ?? `route number ${route}`;
+    const all = parts.flatMap((frame) => decodeFrame(unpack(frame), frame.first, nameOf));
+    const deliveries = all[0].sequence > settled ? all : all.filter((it) => it.sequence > settled);
+    return { lane, spool: identity, after, last, deliveries, parked: new Set(parked) };
   }
 
   async settle(batch: Batch, { stored, filtered, rows, dead, memory = [] }: Outcome): Promise<void> {
     const { lane, last } = batch;
-    await this.#rpc.call({
+    const request: Request = {
       op: "settle",
       lane,
       last,
       outcome: { stored, filtered, rows },
       dead: dead.map(letterOf),
       memory: [...memory],
+    };
+    // Where the disk is full the batch is forgotten, the second time it is ignored, and then it is read again: the
+    // ledger will tell that it is in the database. Not at once: there is no room yet.
+    while (await this.#rpc.call<Full | null>(request)) await sleep(FULL_RETRY_MS);
+  }
+
+  /** Throws `StallError` where there is no room for them. */
+  async park(letters: readonly DeadLetter[]): Promise<void> {
+    const answer = await this.#rpc.call<Full | null>({ op: "park", letters: letters.map(letterOf) });
+    if (!answer) return;
+    const { lane } = letters[0];
+    throw new StallError(`the dead letters of ${lane} cannot be kept: ${answer.full}`, {
+      lane,
+      hint: "make room on the disk of the spool",
     });
   }
 
-  async park(letters: readonly DeadLetter[]): Promise<void> {
-    await this.#rpc.call({ op: "park", letters: letters.map(letterOf) });
-  }
-
   rewind(lane: string, upto: number): Promise<number> {
-    return this.#rpc.call({ op: "rewind", lane, upto });
+    return this.#insist({ op: "rewind", lane, upto });
   }
 
   keptAfter(lane: string): Promise<number> {
     return this.#rpc.call({ op: "keptAfter", lane });
   }
 
-  async renew(upto: number): Promise<string> {
-    return this.#identity = await this.#rpc.call<string>({ op: "renew", upto });
+  renew(lane: string, upto: number): Promise<string> {
+    return this.#insist({ op: "renew", lane, upto });
+  }
+
+  /** Asks again until there is room for it. */
+  async #insist<T extends string | number>(request: Request): Promise<T> {
+    while (true) {
+      const answer = await this.#rpc.call<T | Full>(request);
+      if (typeof answer !== "object") return answer;
+      await sleep(FULL_RETRY_MS);
+    }
   }
 
   async memory(): Promise<ReadonlyMap<string, string>> {
@@ -208,9 +258,10 @@ export class SqliteSpool implements Spool {
       if (typeof target === "string") kept.push({ id: letter.id, reason: target });
       else moves.push({ id: letter.id, lane: target.lane, route: target.route });
     }
-    const done = await this.#rpc.call<number>(
+    const done = await this.#rpc.call<number | Full>(
       op === "drop" ? { op, ids: moves.map((it) => it.id) } : { op, moves },
     );
+    if (typeof done === "object") throw new SluiceError(`${done.full}: make room, then try again`);
     if (op === "replay") this.#announce(moves);
     return { done, kept };
   }
@@ -227,7 +278,10 @@ export class SqliteSpool implements Spool {
         const answer = await this.attend(asked.order).catch((error) => ({ error: messageOf(error) }));
         await this.#rpc.call({ op: "answer", id: asked.id, answer });
       }
-      const { deadLetters, lettersDropped, lettersFull } = this.#rpc.picture;
+      const { deadLetters, lettersDropped, lettersFull, logBytes } = this.#rpc.picture;
+      const logLarge = logBytes > LOG_LARGE_BYTES;
+      if (logLarge || this.#logLarge) this.#options.onLogLarge?.(logLarge ? { bytes: logBytes } : null);
+      this.#logLarge = logLarge;
       if (lettersFull || this.#lettersFull) {
         this.#options.onLettersFull?.(lettersFull ? { kept: deadLetters, dropped: lettersDropped } : null);
       }
@@ -238,15 +292,18 @@ export class SqliteSpool implements Spool {
   }
 
   get stats(): SpoolStats {
-    const { totals, lanes, bytes, deadLetters, bytesWritten } = this.#rpc.picture;
+    const { totals, bytes, logBytes, deadLetters, bytesWritten } = this.#rpc.picture;
     const pending = totals.deliveries - totals.stored - totals.filtered - totals.dead - totals.dropped;
     return {
       bytes,
+      logBytes,
       bytesMax: this.#options.bytesMax ?? BYTES_MAX,
       entries: pending,
       totals: { ...totals, pending },
       lanes: Object.fromEntries(
-        lanes.map(({ name, pending, oldestReceivedAtMs }) => [name, { pending, oldestReceivedAtMs }]),
+        [...this.#rpc.lanes.values()].map((
+          { name, pending, oldestReceivedAtMs },
+        ) => [name, { pending, oldestReceivedAtMs }]),
       ),
       deadLetters,
       full: this.#full,
@@ -285,12 +342,6 @@ function letterOf(
   return { lane, sequence, route, receivedAtMs, topic, payload: payload.slice(), qos, retain, reason, errno };
 }
 
-function batchOf(
-  lane: string,
-  { parts, after, settled, last, parked, routes }: NonNullable<ReadAnswer>,
-): Batch {
-  const nameOf = (route: number) => routes.get(route) ?? `route number ${route}`;
-  const all = parts.flatMap(({ first, data }) => decodeFrame(data, first, nameOf));
-  const deliveries = all[0].sequence > settled ? all : all.filter((it) => it.sequence > settled);
-  return { lane, after, last, deliveries, parked: new Set(parked) };
+function between(least: number, value: number, most: number): number {
+  return Math.floor(Math.max(least, Math.min(value, most)));
 }

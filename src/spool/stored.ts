@@ -2,6 +2,7 @@
  * The nouns of the spool's thread: counts, lanes, frames and letters as they lie on disk. Plain data.
  */
 import type { FrameWriter } from "./frame.ts";
+import type { Queue } from "./queue.ts";
 
 export const TOTAL_NAMES = [
   ...["received", "duplicate", "unrouted", "routed", "deliveries"],
@@ -26,6 +27,8 @@ export const noCounts = (): TotalCounts =>
 export interface LaneState {
   readonly id: number;
   readonly name: string;
+  /** The spool's, or one of its own. */
+  identity: string;
   /** Up to here everything is done with. */
   settled: number;
   /** What the ledger says, as far as this side knows. */
@@ -37,9 +40,10 @@ export interface LaneState {
   oldestReceivedAtMs: number | null;
   /** Settled but on disk: up to which sequence, until when on the monotonic clock. */
   grace: { upto: number; untilMs: number }[];
+  readonly queue: Queue;
   readonly writer: FrameWriter;
-  /** Where the batch in hand begins: `settled` when it was read. */
-  inHand?: number;
+  /** The batch that was read and is not settled: where it begins, and its last sequence. */
+  inHand?: { readonly after: number; readonly last: number };
 }
 
 export interface StoredLetter {
@@ -64,12 +68,16 @@ export interface Frame {
   readonly first: number;
   readonly count: number;
   readonly crc: number;
+  /** Bytes of `data` when it is unpacked; null where it is not packed. */
+  readonly size: number | null;
   readonly data: Uint8Array;
 }
 
 /** Frames one behind the other: what `read` gives. */
 export interface Frames {
   readonly parts: readonly Frame[];
+  /** Whose ledger. */
+  readonly identity: string;
   /** What the ledger must say before they are written. */
   readonly after: number;
   /** Deliveries up to here are settled already. */

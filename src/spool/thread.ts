@@ -1,204 +1,294 @@
 /**
  * The spool's housekeeping, in its own thread: the limit of its size, a full disk, the timer that makes settling
- * durable, the grace period, the lock that keeps a second gateway away, and what to do with a damaged file.
+ * durable, the grace period, the lock that keeps a second gateway away, and what to do when the file fails.
  *
- * Errors that leave the promise intact (the disk is full) are answers; all others end the gateway.
+ * States: working; full (`attempt` answers why, nothing is taken in, draining goes on); broken, after an error that
+ * leaves a promise in doubt: nothing is done any more, and the gateway ends. What broke it is said at every call, and a
+ * damaged file is marked, to be salvaged when it is opened the next time.
  */
 import { systemClock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
-import { dropOldest, renew } from "./changes.ts";
-import { removeIfThere, writeMark } from "./identity.ts";
+import { dropOldest } from "./changes.ts";
+import { Disk, RESERVE_BYTES, sizeOf } from "./disk.ts";
+import { kindOf, LOG_BYTES } from "./file.ts";
+import { markDamaged, writeMark } from "./identity.ts";
+import { saveRemoved } from "./removed.ts";
 import { Requests } from "./requests.ts";
-import { openOrSalvage } from "./salvage.ts";
+import { type OpenedStore, openOrSalvage } from "./salvage.ts";
 import type { Store } from "./store.ts";
 import type { Numbered, TotalCounts } from "./stored.ts";
 import type { Full, Opened, Picture } from "./worker.ts";
 
 const FLUSH_AFTER_MS = 1_000;
 const SWEEP_EVERY_MS = 5_000;
+/** Where one sweep was not enough. */
+const SWEEP_AGAIN_MS = 100;
 const PICTURE_EVERY_MS = 500;
-/** Deleted when the disk is full, so that settling and deleting have room; made again when there is some. */
-const BALLAST_BYTES = 1024 * 1024;
 /** Of the limit: above it, what is settled is deleted at once. */
 const GRACE_SHARE = 0.5;
 /** Of the limit: what dead letters may take. */
 const LETTERS_SHARE = 0.1;
-const SQLITE_FULL = 13;
+/** Of the limit: what goes at a time under `onFull: "dropOldest"`. */
+const DROP_SHARE = 0.05;
+const LOCKED = "another program locks the spool";
+/** Free inside the file: an append needs no more room on the disk than for the log. */
+const FREE_INSIDE_BYTES = 1024 * 1024;
+
+export interface ThreadOptions {
+  readonly path: string;
+  readonly graceMs: number;
+  readonly bytesMax: number;
+  readonly dropOldest: boolean;
+  /** Told of an error that breaks the spool while nobody waits for an answer. */
+  readonly onBroken: (error: Error) => void;
+}
 
 export class SpoolThread {
   readonly store: Store;
   readonly requests: Requests;
   readonly opened: Opened;
-  readonly #path: string;
-  readonly #bytesMax: number;
-  readonly #dropOldest: boolean;
+  readonly #options: ThreadOptions;
+  readonly #disk: Disk;
   readonly #lock: Deno.FsFile;
-  readonly #sweeper: ReturnType<typeof setInterval>;
   readonly #inode: number | null;
+  #sweepTimer: ReturnType<typeof setTimeout> | undefined;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
-  #picture: Picture | undefined;
+  #broken: Error | undefined;
+  /** How often what was not committed was taken back. */
+  #rollbacks = 0;
+  #picture = { bytes: 0, logBytes: 0, bytesWritten: 0 };
   #pictureAt = -Infinity;
 
-  constructor(
-    { path, graceMs, bytesMax, dropOldest }: {
-      path: string;
-      graceMs: number;
-      bytesMax: number;
-      dropOldest: boolean;
-    },
-  ) {
-    this.#path = path;
-    this.#bytesMax = bytesMax;
-    this.#dropOldest = dropOldest;
+  constructor(options: ThreadOptions) {
+    const { path, bytesMax } = options;
+    this.#options = options;
+    this.#disk = new Disk(path);
     this.#lock = lock(path);
-    const { store, notes } = openOrSalvage(path, graceMs);
+    const { store, notes } = this.#open();
     this.store = store;
     this.requests = new Requests(store.file);
     store.letters.bytesMax = bytesMax * LETTERS_SHARE;
     this.#inode = Deno.statSync(path).ino;
-    this.#ballast(true);
+    this.#disk.keepBallast();
     this.opened = {
       identity: store.identity,
       highestAtOpen: store.highestAtOpen,
       lanes: [...store.lanes.keys()],
       notes,
     };
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS);
+    this.#sweepIn(SWEEP_EVERY_MS);
+  }
+
+  /** On a full disk opening may fail as well: the ballast is for that, too. */
+  #open(): OpenedStore {
+    const { path, graceMs } = this.#options;
+    try {
+      return openOrSalvage(path, graceMs);
+    } catch (error) {
+      if (!this.#disk.release()) throw this.#explained(error);
+    }
+    try {
+      return openOrSalvage(path, graceMs);
+    } catch (error) {
+      throw this.#explained(error);
+    }
   }
 
   /** Appends, or says why it cannot now. `mayWait`: the caller can hold acknowledgements back; else QoS 0 is dropped. */
   append(buffer: ArrayBuffer, addresses: readonly Numbered[], mayWait: boolean): TotalCounts | Full {
-    this.#checkFile();
-    let full = this.#full();
-    if (full && this.#dropOldest) {
-      this.commit(() => dropOldest(this.store, this.#bytesMax / 20));
-      full = false;
-    }
-    if (full && mayWait) return { full: `the spool has reached its limit of ${this.#bytesMax} bytes` };
+    return this.attempt(() => {
+      let full = this.#full();
+      if (full && this.#options.dropOldest) {
+        dropOldest(this.store, this.#options.bytesMax * DROP_SHARE);
+        full = this.#full();
+      }
+      if (full && mayWait) return { full };
+      return this.store.append(buffer, addresses, full !== null);
+    });
+  }
+
+  /** Joins the next commit. Where that is not possible the batch is forgotten, and must be read again. */
+  settle(action: () => void): void | Full {
+    const answer = this.attempt(action);
+    this.#flushTimer ??= setTimeout(() => this.#alone(() => this.#flush()), FLUSH_AFTER_MS);
+    return answer;
+  }
+
+  /**
+   * Runs a transaction. After an error everything is as it was committed: of one that passes it is said what it waits
+   * for, after any other nothing may be trusted any more (an fsync that failed once lies the next time).
+   */
+  attempt<T>(action: () => T): T | Full {
+    if (this.#broken) throw this.#broken;
+    const { open } = this.store.file;
     try {
-      return this.commit(() => this.store.append(buffer, addresses, full));
+      this.#checkFile();
+      return action();
     } catch (error) {
-      if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error;
-      this.#ballast(false);
-      return { full: `the disk of the spool is full: ${messageOf(error)}` };
+      const kind = kindOf(error);
+      if (kind === "failed" || kind === "damage") throw this.#break(error);
+      // Another program has the lock, and no transaction was begun: everything is as it was.
+      if (kind === "busy" && !open && !this.store.file.open) return { full: LOCKED };
+      try {
+        this.#rollbacks++;
+        this.store.reload();
+        if (kind === "full") this.#makeRoom();
+      } catch (next) {
+        if (kindOf(next) !== "full" && kindOf(next) !== "busy") throw this.#break(next);
+      }
+      return { full: kind === "full" ? "the disk of the spool is full" : LOCKED };
     }
   }
 
-  /** Runs a transaction; after an error everything is as it was committed. */
-  commit<T>(action: () => T): T {
+  /** Reads: no transaction is open for it that would have to be taken back. */
+  look<T>(action: () => T): T {
+    if (this.#broken) throw this.#broken;
     try {
       return action();
     } catch (error) {
-      this.store.reload();
-      throw error;
+      throw this.#break(error);
     }
   }
 
-  renew(upto: number): string {
-    const identity = crypto.randomUUID();
-    writeMark(this.#path, { identities: [this.store.identity, identity], open: true });
-    this.commit(() => renew(this.store, upto, identity));
-    writeMark(this.#path, { identities: [identity], open: true });
-    return identity;
+  #break(error: unknown): Error {
+    clearTimeout(this.#sweepTimer);
+    clearTimeout(this.#flushTimer);
+    if (kindOf(error) === "damage") markDamaged(this.#options.path, messageOf(error));
+    return this.#broken = this.#explained(error);
   }
 
-  settle(action: () => void): void {
+  #explained(error: unknown): Error {
+    const { errcode } = error as { errcode?: number };
+    const what = `${messageOf(error)}${errcode === undefined ? "" : ` (SQLite error ${errcode})`}`;
+    const obstacle = errcode === undefined ? null : this.#disk.obstacle;
+    const full = kindOf(error) === "full" || this.#disk.freeBytes === 0;
+    return new Error(
+      what + (obstacle ? `: the file ${this.#options.path} cannot be written: ${obstacle}` : "") +
+        (full ? `: the disk of ${this.#options.path} is full` : ""),
+      { cause: error },
+    );
+  }
+
+  /** What the log holds goes into the file, for which the ballast makes room; then the log needs none. */
+  #makeRoom(): void {
+    this.#disk.release();
+    this.store.file.checkpoint();
+  }
+
+  /** From a timer, for whose errors nobody waits. */
+  #alone(action: () => void): void {
     try {
       action();
     } catch (error) {
-      // Nothing is lost: the ledger will tell that the batch is in the database.
-      this.store.reload();
-      if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error;
-      this.#ballast(false);
-      return;
+      this.#options.onBroken(error as Error);
     }
-    this.#flushTimer ??= setTimeout(() => this.#flush(), FLUSH_AFTER_MS);
   }
 
   #flush(): void {
-    clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
-    try {
-      this.store.file.commit();
-    } catch {
-      this.store.reload();
-    }
+    this.attempt(() => this.store.commit());
   }
 
-  #full(): boolean {
-    if (this.store.file.bytes < this.#bytesMax) return false;
+  /** Why nothing more can be taken in; null where it can. Deletes what is settled before it says so. */
+  #full(): string | null {
+    const reason = this.#reason();
+    if (reason === null) return null;
     while (this.store.sweep(true));
-    this.#flush();
-    return this.store.file.bytes >= this.#bytesMax;
+    this.store.commit();
+    if (this.#excessLog() > 0) this.store.file.cutLog();
+    return this.#reason();
+  }
+
+  #reason(): string | null {
+    const { bytesMax } = this.#options;
+    const { file } = this.store;
+    const log = this.#excessLog();
+    if (file.bytes + log >= bytesMax) {
+      return log > bytesMax / 2
+        ? `the log of the spool has grown to ${log} bytes, because another program reads it all the time`
+        : `the spool has reached its limit of ${bytesMax} bytes`;
+    }
+    const free = this.#disk.freeBytes;
+    if (free >= RESERVE_BYTES || file.freeBytes >= FREE_INSIDE_BYTES) return null;
+    return `the disk of the spool is full but for ${free} bytes, which it needs to be drained`;
+  }
+
+  /** Beyond what SQLite's log takes of the disk where nobody is in its way. */
+  #excessLog(): number {
+    return Math.max(0, sizeOf(`${this.#options.path}-wal`) - 2 * LOG_BYTES);
   }
 
   #sweep(): void {
-    try {
-      const inNeed = this.store.file.bytes > this.#bytesMax * GRACE_SHARE;
-      this.store.sweep(inNeed);
-      this.#flush();
-      this.#ballast(true);
-    } catch {
-      this.store.reload();
-      this.#ballast(false);
-    }
+    const { store } = this;
+    const { bytesMax } = this.#options;
+    const more = this.attempt(() => {
+      const inNeed = store.file.bytes > bytesMax * GRACE_SHARE || this.#disk.freeBytes < RESERVE_BYTES;
+      const more = store.sweep(inNeed);
+      store.commit();
+      return more;
+    });
+    this.#disk.keepBallast();
+    this.#sweepIn(more === true ? SWEEP_AGAIN_MS : SWEEP_EVERY_MS);
+  }
+
+  #sweepIn(delayMs: number): void {
+    this.#sweepTimer = setTimeout(() => this.#alone(() => this.#sweep()), delayMs);
   }
 
   /** The file that we write to must be the one that lies there: a deleted one takes everything and keeps nothing. */
   #checkFile(): void {
+    const { path } = this.#options;
     let inode: number | null | undefined;
     try {
-      inode = Deno.statSync(this.#path).ino;
+      inode = Deno.statSync(path).ino;
     } catch {
       inode = undefined;
     }
-    if (inode !== this.#inode) {
-      throw new Error(`the file ${this.#path} was removed or replaced while it was in use`);
-    }
+    if (inode === this.#inode) return;
+    const { file, identity } = this.store;
+    const saved = saveRemoved(file, path, inode !== undefined);
+    if (inode === undefined) writeMark(path, { identity, open: false });
+    throw new Error(`the file ${path} was removed or replaced while it was in use; ${saved}`);
   }
 
-  #ballast(wanted: boolean): void {
-    const path = `${this.#path}.ballast`;
-    try {
-      if (!wanted) Deno.removeSync(path);
-      else if (!exists(path)) Deno.writeFileSync(path, new Uint8Array(BALLAST_BYTES).fill(0x5a));
-    } catch {
-      // Without it the spool works as well, until the disk is full.
-      if (wanted) removeIfThere(path);
-    }
-  }
-
-  /** At most half a second old, as far as it costs anything. */
+  /** What has changed since the last one; sizes are at most half a second old, because they cost something. */
   picture(): Picture {
     const { store } = this;
+    const { path } = this.#options;
     const now = systemClock.now();
-    if (!this.#picture || now - this.#pictureAt > PICTURE_EVERY_MS) {
+    if (now - this.#pictureAt > PICTURE_EVERY_MS && !this.#broken) {
       this.#pictureAt = now;
       this.#picture = {
-        totals: store.totals,
-        lanes: [],
         bytes: store.file.bytes,
-        deadLetters: store.letters.count,
-        lettersDropped: 0,
-        lettersFull: false,
+        logBytes: sizeOf(`${path}-wal`),
         bytesWritten: bytesWritten(),
       };
     }
-    const lanes = [...store.lanes.values()].map(({ name, pending, oldestReceivedAtMs }) => ({
+    const lanes = [...store.changed].map(({ name, pending, oldestReceivedAtMs }) => ({
       name,
       pending,
       oldestReceivedAtMs: pending > 0 ? oldestReceivedAtMs : null,
     }));
+    store.changed.clear();
     const { count: deadLetters, dropped: lettersDropped, full: lettersFull } = store.letters;
-    return { ...this.#picture, totals: { ...store.totals }, lanes, deadLetters, lettersDropped, lettersFull };
+    return {
+      ...this.#picture,
+      totals: { ...store.totals },
+      lanes,
+      deadLetters,
+      lettersDropped,
+      lettersFull,
+      rollbacks: this.#rollbacks,
+    };
   }
 
   close(): void {
-    clearInterval(this.#sweeper);
-    this.#flush();
-    this.store.file.close();
-    writeMark(this.#path, { identities: [this.store.identity], open: false });
-    removeIfThere(`${this.#path}.ballast`);
+    clearTimeout(this.#sweepTimer);
+    clearTimeout(this.#flushTimer);
+    const { store } = this;
+    if (!this.#broken) this.attempt(() => store.commit());
+    store.file.close();
+    if (!this.#broken) writeMark(this.#options.path, { identity: store.identity, open: false });
     this.#lock.close();
   }
 }
@@ -219,14 +309,5 @@ function bytesWritten(): number {
     return Number(/^write_bytes: (\d+)/m.exec(Deno.readTextFileSync("/proc/self/io"))?.[1] ?? 0);
   } catch {
     return 0;
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../errors.ts";
 import { startThread } from "../thread.ts";
-import { drop, replay, rewind } from "./changes.ts";
+import { drop, renew, replay, rewind } from "./changes.ts";
 import { type LetterAnswer, lookUp } from "./requests.ts";
 import { SpoolThread } from "./thread.ts";
 import type { Frames, Move, Numbered, StoredLetter, TotalCounts } from "./stored.ts";
@@ -36,7 +36,7 @@ export type Request =
   | { op: "park"; letters: readonly StoredLetter[] }
   | { op: "rewind"; lane: string; upto: number }
   | { op: "keptAfter"; lane: string }
-  | { op: "renew"; upto: number }
+  | { op: "renew"; lane: string; upto: number }
   | { op: "memory" }
   | { op: "letters"; ids: readonly number[] }
   | { op: "replay"; moves: readonly Move[] }
@@ -45,32 +45,42 @@ export type Request =
   | { op: "answer"; id: number; answer: LetterAnswer | { readonly error: string } }
   | { op: "close" };
 
-/** `append` while the spool, or its disk, is full. */
+/** Instead of an answer, of everything that writes, while the spool, or its disk, is full, or another program locks it. */
 export interface Full {
   readonly full: string;
 }
 
-export type ReadAnswer = (Frames & { readonly routes: ReadonlyMap<number, string> }) | null;
+/** `routes`: those that were not named before. */
+export type ReadAnswer =
+  | (Frames & { readonly routes: readonly (readonly [id: number, name: string])[] })
+  | null;
 
-/** `fatal`: the promise cannot be kept any more. */
+/** Not ok: the promise cannot be kept any more. With id 0 it is no answer. */
 export type Reply =
   | { id: number; ok: true; value: unknown; picture: Picture }
   | { id: number; ok: false; error: string };
 
+export interface LanePicture {
+  readonly name: string;
+  readonly pending: number;
+  readonly oldestReceivedAtMs: number | null;
+}
+
 /** What the main side shows of the spool. */
 export interface Picture {
   readonly totals: TotalCounts;
-  readonly lanes: readonly {
-    readonly name: string;
-    readonly pending: number;
-    readonly oldestReceivedAtMs: number | null;
-  }[];
+  /** Those that have changed since the last one. */
+  readonly lanes: readonly LanePicture[];
   readonly bytes: number;
+  /** Of the log beside the file. */
+  readonly logBytes: number;
   readonly deadLetters: number;
   /** For the limit, since the spool was made. */
   readonly lettersDropped: number;
   readonly lettersFull: boolean;
   readonly bytesWritten: number;
+  /** How often what was settled and not yet durable had to be taken back: all that waits must be read again. */
+  readonly rollbacks: number;
 }
 
 declare const WorkerGlobalScope: unknown;
@@ -88,43 +98,45 @@ function serve(scope: Scope): void {
   let thread: SpoolThread;
   const handle = (request: Request): unknown => {
     if (request.op === "open") {
-      thread = new SpoolThread(request);
+      thread = new SpoolThread({
+        ...request,
+        onBroken: (error) => scope.postMessage({ id: 0, ok: false, error: messageOf(error) }),
+      });
       return thread.opened;
     }
     const { store } = thread;
     switch (request.op) {
       case "append":
         return thread.append(request.buffer, request.addresses, request.mayWait);
-      case "read": {
-        const frames = store.read(request.lane, request.countMax, request.bytesMax);
-        return frames && { ...frames, routes: store.routeNames() } satisfies ReadAnswer;
-      }
+      case "read":
+        return thread.look(() => {
+          const frames = store.read(request.lane, request.countMax, request.bytesMax);
+          return frames && { ...frames, routes: store.takeRoutes() } satisfies ReadAnswer;
+        });
       case "settle":
         return thread.settle(() =>
           store.settle(request.lane, request.last, request.outcome, request.dead, request.memory)
         );
       case "park":
-        return thread.commit(() => store.park(request.letters));
+        return thread.attempt(() => store.park(request.letters));
       case "rewind":
-        return thread.commit(() => rewind(store, request.lane, request.upto));
+        return thread.attempt(() => rewind(store, request.lane, request.upto));
       case "keptAfter":
         return store.lanes.get(request.lane)?.kept ?? 0;
       case "renew":
-        return thread.renew(request.upto);
+        return thread.attempt(() => renew(store, request.lane, request.upto, crypto.randomUUID()));
       case "memory":
-        return store.file.all<{ key: string; value: string }>("SELECT key, value FROM memory").map((
-          it,
-        ) => [it.key, it.value]);
+        return thread.look(() => store.memory());
       case "letters":
-        return lookUp(store.file, request.ids);
+        return thread.look(() => lookUp(store.file, request.ids));
       case "replay":
-        return thread.commit(() => replay(store, request.moves));
+        return thread.attempt(() => replay(store, request.moves));
       case "drop":
-        return thread.commit(() => drop(store, request.ids));
+        return thread.attempt(() => drop(store, request.ids));
       case "nextRequest":
-        return thread.requests.next();
+        return thread.look(() => thread.requests.next());
       case "answer":
-        return thread.commit(() => thread.requests.answer(request.id, request.answer));
+        return thread.attempt(() => thread.requests.answer(request.id, request.answer));
       case "close":
         return thread.close();
     }

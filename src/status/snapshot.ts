@@ -28,6 +28,8 @@ export interface StatusSnapshot {
   readonly pool: PoolPicture | null;
   readonly spool: {
     bytes: number;
+    /** Of the write-ahead log beside it. */
+    log_bytes: number;
     entries: number;
     max_bytes: number;
     full: boolean;

@@ -15,8 +15,6 @@ export interface Row {
   readonly proofs: readonly Proof[];
   /** Why it cannot be tested here, in one sentence. */
   readonly untested?: string;
-  /** Its tests are being written: not a failure yet. */
-  readonly pending?: true;
 }
 
 const GATEWAY = "tests/faults/gateway_test.ts";
@@ -37,11 +35,6 @@ function row(number: number, fault: string, ...proofs: Proof[]): Row {
   return { number, fault, proofs };
 }
 
-/** Its tests are being written, in files of their own. When they are there, this becomes `row`. */
-function pending(number: number, fault: string, ...proofs: Proof[]): Row {
-  return { number, fault, proofs, pending: true };
-}
-
 export const CATALOGUE: readonly Row[] = [
   // The gateway's process.
   row(
@@ -55,8 +48,8 @@ export const CATALOGUE: readonly Row[] = [
   row(4, "kill -9 between PUBREL and PUBCOMP", GATEWAY),
   row(5, "kill -9 after MySQL COMMIT, before spool delete", GATEWAY),
   row(6, "kill -9 after DLQ insert, before batch commit", GATEWAY),
-  pending(7, "Power loss (unsynced writes lost)"),
-  pending(8, "Torn last WAL page"),
+  row(7, "Power loss (unsynced writes lost)"),
+  row(8, "Torn last WAL page"),
   row(9, "SIGTERM under load", GATEWAY, [
     OUTAGE,
     "SIGTERM under load ends the program cleanly, and ... has everything after the next start",
@@ -115,7 +108,7 @@ export const CATALOGUE: readonly Row[] = [
     MOSQUITTO,
     "the publisher's messages cross resets at random moments without a gap in what is handed over",
   ]),
-  pending(24, "Acks delayed/reordered by slow disk"),
+  row(24, "Acks delayed/reordered by slow disk"),
   row(25, "Offline longer than the broker queue", BROKER, [
     MOSQUITTO,
     "messages that the broker drops for the sleeping gateway are told after it is back",
@@ -140,39 +133,39 @@ export const CATALOGUE: readonly Row[] = [
   ], TORTURE),
   row(31, "kill -9 exactly at COMMIT", COMMIT),
   row(32, "Zombie COMMIT released later", COMMIT),
-  pending(33, "MySQL SIGSTOP (half-open)"),
+  row(33, "MySQL SIGSTOP (half-open)"),
   row(34, "KILL CONNECTION / KILL QUERY", COMMIT),
   row(35, "wait_timeout idle drop", [
     "tests/mysql/article_test.ts",
     "with ... the next message is written to ... without an error reaching anyone",
   ]),
-  pending(36, "Too many connections"),
-  pending(37, "read_only on/off, failover"),
-  pending(38, "Lock wait / deadlock"),
-  pending(39, "MySQL disk full"),
-  pending(40, "max_allowed_packet 1 MB, big rows"),
-  pending(41, "Table dropped / column renamed / new NOT NULL column"),
-  pending(42, "GRANT revoked / password rotated / cert expired"),
-  pending(43, "Poison rows 1 % of each kind (list C1, C2)"),
-  pending(44, "100 % poison (schema drift)"),
-  pending(
+  row(36, "Too many connections"),
+  row(37, "read_only on/off, failover"),
+  row(38, "Lock wait / deadlock"),
+  row(39, "MySQL disk full"),
+  row(40, "max_allowed_packet 1 MB, big rows"),
+  row(41, "Table dropped / column renamed / new NOT NULL column"),
+  row(42, "GRANT revoked / password rotated / cert expired"),
+  row(43, "Poison rows 1 % of each kind (list C1, C2)"),
+  row(44, "100 % poison (schema drift)"),
+  row(
     45,
     "Bad payloads: invalid UTF-8, NUL, lone surrogate, NaN, 1e999, 2^53+1, -0, 10 MB, 1000-deep JSON, `__proto__` keys, empty, NULs in topic",
   ),
-  pending(46, "Non-strict sql_mode server default"),
-  pending(47, "DB lost last second (flush=0 + kill -9; restored snapshot)"),
-  pending(48, "Ledger row deleted / foreign epoch"),
+  row(46, "Non-strict sql_mode server default"),
+  row(47, "DB lost last second (flush=0 + kill -9; restored snapshot)"),
+  row(48, "Ledger row deleted / foreign epoch"),
   // Disk, clock and memory.
-  pending(49, "Spool disk full (ENOSPC)"),
-  pending(50, "Spool EIO on write / fsync"),
-  pending(51, "Spool read-only remount"),
-  pending(52, "Spool corrupt page / header / zero length / deleted while down"),
-  pending(53, "Spool file deleted while running"),
-  pending(54, "Spool restored from old copy / cloned card"),
-  pending(55, "WAL checkpoint blocked by a reader"),
-  pending(56, "Clock +1 h, -1 h, 1970 at boot, +10 y"),
-  pending(57, "DST change, leap second, TZ change"),
-  pending(58, "Memory limit"),
+  row(49, "Spool disk full (ENOSPC)"),
+  row(50, "Spool EIO on write / fsync"),
+  row(51, "Spool read-only remount"),
+  row(52, "Spool corrupt page / header / zero length / deleted while down"),
+  row(53, "Spool file deleted while running"),
+  row(54, "Spool restored from old copy / cloned card"),
+  row(55, "WAL checkpoint blocked by a reader"),
+  row(56, "Clock +1 h, -1 h, 1970 at boot, +10 y"),
+  row(57, "DST change, leap second, TZ change"),
+  row(58, "Memory limit"),
   row(59, "fd limit 64, DNS failure, IP change of DB", NETWORK),
   row(60, "Everything at once, seeded, 12 h", TORTURE),
 ];

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import type { Flavour } from "../servers/database.ts";
-import { eachDatabase, isAvailable, START } from "../servers/needs.ts";
-import { canMount, SmallDisk } from "../servers/small_disk.ts";
+import { eachDatabase, START, testWith } from "../servers/needs.ts";
+import { SmallDisk } from "../servers/small_disk.ts";
 import { Stage } from "./stage.ts";
 
 /** A fresh data directory, and some room. */
@@ -43,14 +43,10 @@ async function full(flavour: Flavour): Promise<void> {
   assert.equal(verdict.dead, 1);
 }
 
-const mayMount = canMount();
-
 eachDatabase((flavour) => {
-  Deno.test({
-    name: `39: a full disk under ${flavour} is waited out, and nothing becomes a dead letter for it${
-      mayMount ? "" : " (needs root and mount)"
-    }`,
-    ignore: !mayMount || !isAvailable("mosquitto") || !isAvailable(flavour),
-    fn: () => full(flavour),
-  });
+  testWith(
+    ["mosquitto", "smallDisk", flavour],
+    `39: a full disk under ${flavour} is waited out, and nothing becomes a dead letter for it`,
+    () => full(flavour),
+  );
 });

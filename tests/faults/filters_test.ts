@@ -7,12 +7,12 @@ import { DatabaseSync } from "node:sqlite";
 import { createConnection } from "mysql2/promise";
 import { checkSums, Sluice, type StatusJson } from "../e2e/sluice.ts";
 import { type Mosquitto, startMosquitto } from "../servers/mosquitto.ts";
-import { START, testWith } from "../servers/needs.ts";
+import { isAvailable, START, testWith } from "../servers/needs.ts";
 import { startProxy } from "../servers/proxy.ts";
 import { openPublisher, type Publisher } from "../servers/publisher.ts";
 import { waitFor } from "../servers/wait_for.ts";
 import { isCommit } from "./stage.ts";
-import { findFaketime, Surroundings } from "./surroundings.ts";
+import { Surroundings } from "./surroundings.ts";
 
 const route = (keep: Record<string, unknown>, more: Record<string, unknown> = {}) => ({
   topic: "Home/{room}/climate",
@@ -136,7 +136,7 @@ testWith(
 
 Deno.test({
   name: "minInterval and maxInterval are counted over restarts",
-  ignore: findFaketime() === undefined,
+  ignore: !isAvailable("fakeClock"),
   async fn() {
     await using surroundings = await Surroundings.open();
     const keep = { onChange: ["t"], minInterval: "10m", maxInterval: "1h" };

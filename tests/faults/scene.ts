@@ -7,6 +7,7 @@
  */
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import { inflateRawSync } from "node:zlib";
 import { checkSums, Sluice, type StatusJson } from "../e2e/sluice.ts";
 import type { Database } from "../servers/database.ts";
 import { type Mosquitto, type MosquittoOptions, startMosquitto } from "../servers/mosquitto.ts";
@@ -24,6 +25,10 @@ export interface SceneOptions {
   readonly config?: Record<string, unknown>;
   /** Where the table is; default: an SQLite file beside the spool. */
   readonly database?: { readonly server: Database; readonly url: string; readonly schema: string };
+  /** Folder for configuration and spool; default: one of its own. */
+  readonly dir?: string;
+  /** Path of the SQLite file with the table; default: beside the spool. */
+  readonly home?: string;
   readonly env?: Record<string, string>;
   /** Goes before the gateway's command. */
   readonly command?: readonly string[];
@@ -44,6 +49,8 @@ export interface PublishOptions {
   readonly prefix?: string;
   /** Bytes to fill up each payload with. Default 0. */
   readonly payloadBytes?: number;
+  /** No JSON, hence dead letters. */
+  readonly broken?: boolean;
 }
 
 export interface Stream {
@@ -90,11 +97,11 @@ export class Scene implements AsyncDisposable {
   static async start(options: SceneOptions = {}): Promise<Scene> {
     await using stack = new AsyncDisposableStack();
     const broker = stack.use(await startMosquitto(options.mosquitto));
-    const { env, network, brokerHost = network?.near[0], command = [], log = true } = options;
+    const { dir, env, network, brokerHost = network?.near[0], command = [], log = true } = options;
     const proxy = stack.use(await startProxy({ target: broker.port, host: brokerHost, log }));
     const config = configOf(proxy, options);
     const place = { command: [...network?.command ?? [], ...command], host: network?.watch };
-    const sluice = stack.use(await Sluice.start({ env, config, ...place }));
+    const sluice = stack.use(await Sluice.start({ dir, env, config, ...place }));
     const scene = new Scene({ broker, proxy, sluice }, options, stack.move());
     await scene.connected();
     return scene;
@@ -107,6 +114,11 @@ export class Scene implements AsyncDisposable {
 
   get spoolPath(): string {
     return `${this.sluice.dir}/spool.db`;
+  }
+
+  /** Where the table is, unless a database was given. */
+  get homePath(): string {
+    return this.#options.home ?? `${this.sluice.dir}/home.db`;
   }
 
   async connected(): Promise<StatusJson> {
@@ -146,12 +158,12 @@ export class Scene implements AsyncDisposable {
   }
 
   async #send(publisher: Publisher, count: number, options: PublishOptions): Promise<string[]> {
-    const { prefix = "m", payloadBytes = 0 } = options;
+    const { prefix = "m", payloadBytes = 0, broken = false } = options;
     const ids = Array.from({ length: count }, () => `${prefix}${++this.#lastId}`);
     for (const id of ids) this.sent.add(id);
     await Promise.all(ids.map(async (id) => {
-      const filler = "x".repeat(payloadBytes);
-      const { outcome, sends } = await publisher.publish("Home/a", JSON.stringify({ id, filler }));
+      const text = JSON.stringify({ id, filler: fillerOf(payloadBytes) });
+      const { outcome, sends } = await publisher.publish("Home/a", broken ? text.slice(0, -1) : text);
       if (outcome === "accepted") this.accepted.set(id, sends);
       else this.unknown.add(id);
     }));
@@ -161,7 +173,7 @@ export class Scene implements AsyncDisposable {
   /** Rows by id. */
   async rows(): Promise<Map<string, number>> {
     const { database } = this.#options;
-    if (!database) return countIds(`${this.sluice.dir}/home.db`, "t", "id");
+    if (!database) return countIds(this.homePath, "t", "id");
     const tables = await database.server.admin(`SHOW TABLES FROM ${database.schema} LIKE 't'`);
     if (tables.length === 0) return new Map();
     const rows = await database.server.admin(
@@ -211,6 +223,14 @@ export class Scene implements AsyncDisposable {
     });
   }
 
+  /** Keeps the table locked, as if the database were away, until it is disposed of. Not for a database that was given. */
+  async holdDatabase(): Promise<Disposable> {
+    await this.sluice.until("the table", (it) => it.totals.stored > 0);
+    const db = new DatabaseSync(this.homePath);
+    db.exec("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE");
+    return { [Symbol.dispose]: () => db.close() };
+  }
+
   /** Waits until everything accepted has arrived, then counts. */
   async settle(): Promise<StatusJson> {
     const missing = async () => {
@@ -255,17 +275,22 @@ export class Scene implements AsyncDisposable {
 
 function configOf(
   proxy: FaultProxy,
-  { version = 5, config = {}, database, brokerName }: SceneOptions,
+  { version = 5, config = {}, database, home = "home.db", brokerName }: SceneOptions,
 ): Record<string, unknown> {
   const url = brokerName ? `mqtt://${brokerName}:${proxy.port}` : proxy.url();
   return {
     name: "scene",
-    database: { url: database?.url ?? "sqlite:home.db" },
+    database: { url: database?.url ?? `sqlite:${home}` },
     routes: [{ topic: "Home/#", table: "t", decode: "json", columns: { id: "$.id", ts: "@received" } }],
     ...config,
     broker: { url, version, keepalive: "5s", ...config.broker as Record<string, unknown> | undefined },
     spool: { path: "spool.db", linger: "5ms", ...config.spool as Record<string, unknown> | undefined },
   };
+}
+
+/** Random, so that it cannot be packed small. */
+function fillerOf(bytes: number): string {
+  return bytes === 0 ? "" : crypto.getRandomValues(new Uint8Array(bytes * 0.75)).toBase64();
 }
 
 function idOf(text: string): string {
@@ -301,9 +326,11 @@ function idsInQueues(path: string): string[] {
   return query(path, (db) => {
     const tables = db.prepare("SELECT name FROM sqlite_schema WHERE name LIKE 'queue!_%' ESCAPE '!'").all();
     return tables.flatMap(({ name }) =>
-      (db.prepare(`SELECT data FROM ${name}`).all() as { data: Uint8Array }[]).flatMap(({ data }) =>
-        [...new TextDecoder("latin1").decode(data).matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id)
-      )
+      (db.prepare(`SELECT size, data FROM ${name}`).all() as { size: number | null; data: Uint8Array }[])
+        .flatMap(({ size, data }) => {
+          const bytes = size === null ? data : inflateRawSync(data);
+          return [...new TextDecoder("latin1").decode(bytes).matchAll(/"id":"([^"]+)"/g)].map(([, id]) => id);
+        })
     );
   });
 }

@@ -58,7 +58,8 @@ export class FakeSpool implements Spool {
         continue;
       }
       const parked = new Set(this.parked.map((it) => it.sequence));
-      yield { lane, after: this.#position, last: deliveries.at(-1)!.sequence, deliveries, parked };
+      const last = deliveries.at(-1)!.sequence;
+      yield { lane, spool: this.identity, after: this.#position, last, deliveries, parked };
     }
   }
 
@@ -83,7 +84,7 @@ export class FakeSpool implements Spool {
     return Promise.resolve(this.#position);
   }
 
-  renew(upto: number): Promise<string> {
+  renew(_lane: string, upto: number): Promise<string> {
     this.renewals.push(upto);
     this.identity = "spool-2";
     this.#position = upto;

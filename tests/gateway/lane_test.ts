@@ -17,7 +17,7 @@ const impatient: Clock = {
 };
 
 /** Drains until `count` batches are settled. */
-async function drain(spool: FakeSpool, sink: FakeSink, count: number): Promise<Lane> {
+async function drain(spool: FakeSpool, sink: FakeSink, count: number, earlier?: Lane): Promise<Lane> {
   const faults = new Faults({ clock: impatient });
   const availability = new Availability({ clock: impatient, faults });
   const stop = new AbortController();
@@ -28,6 +28,7 @@ async function drain(spool: FakeSpool, sink: FakeSink, count: number): Promise<L
     faults,
     availability,
     clock: impatient,
+    earlier,
     onDone: () => spool.settled.length >= count && stop.abort(),
   });
   await lane.drain(stop.signal, new AbortController().signal);
@@ -200,10 +201,22 @@ Deno.test("a ledger beyond everything that this spool gave out begins a new iden
   ]]);
 });
 
-Deno.test("the ledger may be beyond the batch only as far as an earlier try can have committed", async () => {
+Deno.test("the ledger may be beyond the batch as far as an earlier try, or a copy of the spool, can have committed", async () => {
   const spool = new FakeSpool([1, 2, 3, 4].map((n) => delivery(n)));
   spool.highestAtOpen = 3;
   const sink = new FakeSink([throws(new BackOffError("lost at COMMIT"))]);
   await drain(spool, sink, 2);
-  assert.deepEqual(sink.requests.map((it) => it.highest), [3, 3, 2]);
+  assert.deepEqual(sink.requests.map((it) => it.highest), [3, 3, 3]);
+});
+
+Deno.test("what an earlier lane has written is no surprise to the one that takes over, nor to a smaller batch", async () => {
+  const spool = new FakeSpool([1, 2, 3, 4].map((n) => delivery(n)));
+  spool.batchSize = 4;
+  const earlier = await drain(spool, new FakeSink(), 1);
+  // The spool takes back what it had not made durable, and gives it again in smaller batches.
+  await spool.rewind("climate", 0);
+  spool.batchSize = 2;
+  const sink = new FakeSink();
+  await drain(spool, sink, 3, earlier);
+  assert.deepEqual(sink.requests.map((it) => [it.last, it.highest]), [[2, 4], [4, 4]]);
 });

@@ -4,6 +4,7 @@
 
 /** Absolute path of an installed program, or undefined. */
 export function findProgram(name: string): string | undefined {
+  if (name.startsWith("/")) return isFile(name) ? name : undefined;
   const folders = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/usr/local/sbin", "/sbin"];
   for (const folder of folders) {
     if (folder && isFile(`${folder}/${name}`)) return `${folder}/${name}`;

@@ -6,17 +6,24 @@
 import { findArm64 } from "./arm64.ts";
 import type { Database, DatabaseOptions, Flavour } from "./database.ts";
 import { findProgram } from "./find_program.ts";
+import { findFaketime } from "./fake_clock.ts";
 import { findMachine } from "./machine.ts";
 import { findMariadb, startMariadb } from "./mariadb.ts";
 import { findDynsec } from "./mosquitto.ts";
 import { findMysql, startMysql } from "./mysql.ts";
 import { findNetwork } from "./network.ts";
+import { canMakeExt4, canMount } from "./small_disk.ts";
 
 /**
  * `machine`: a Debian with systemd, see `machine.ts`. `arm64`: an emulated processor, see `arm64.ts`. `network`:
  * a network of its own, see `network.ts`. `dynsec`: mosquitto's plugin whose rules can be changed while it runs.
+ * `faultyDisk`: a compiler for `faulty_disk.c`. `smallDisk`, `ext4Disk`: file systems of one's own, see
+ * `small_disk.ts`. `fakeClock`: libfaketime.
  */
-export type Need = "mosquitto" | "dynsec" | "machine" | "arm64" | "network" | "ipv6" | "promtool" | Flavour;
+export type Need =
+  | ("mosquitto" | "dynsec" | "machine" | "arm64" | "network" | "ipv6" | "promtool")
+  | ("faultyDisk" | "smallDisk" | "ext4Disk" | "fakeClock")
+  | Flavour;
 
 export type StartDatabase = (options?: DatabaseOptions) => Promise<Database>;
 
@@ -30,6 +37,10 @@ const CHECKS: Readonly<Record<Need, () => boolean>> = {
   network: findNetwork,
   ipv6: hasIPv6,
   promtool: () => findProgram("promtool") !== undefined,
+  faultyDisk: () => findProgram("gcc") !== undefined && findProgram("/usr/include/stdio.h") !== undefined,
+  smallDisk: canMount,
+  ext4Disk: canMakeExt4,
+  fakeClock: () => findFaketime() !== undefined,
 };
 
 const known = new Map<Need, boolean>();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Clock } from "../../src/clock.ts";
-import { feedWatchdog, openNotifier } from "../../src/systemd.ts";
+import { extendStart, feedWatchdog, openNotifier } from "../../src/systemd.ts";
 import { findProgram } from "../servers/find_program.ts";
 
 const UNIT = new URL("../../config/sluice.service", import.meta.url).pathname;
@@ -109,5 +109,32 @@ Deno.test("the watchdog is fed only while the loops turn", async () => {
     notifier.notify("STOPPING=1");
     assert.equal(await received(), "WATCHDOG=1\nSTATUS=2 waiting");
     assert.equal(await received(), "STOPPING=1");
+  });
+});
+
+Deno.test("a start that takes long asks for more time again and again, and no more when it is over", async () => {
+  await withManager(async (path, received, dir) => {
+    const env: Record<string, string> = { NOTIFY_SOCKET: path, RUNTIME_DIRECTORY: dir };
+    using notifier = openNotifier((name) => env[name]);
+    const ticks: { delayMs: number; callback: () => void; cancelled: boolean }[] = [];
+    const clock: Clock = {
+      now: () => 0,
+      wallMs: () => 0,
+      timer(delayMs, callback) {
+        const tick = { delayMs, callback, cancelled: false };
+        ticks.push(tick);
+        return { cancel: () => tick.cancelled = true };
+      },
+    };
+    const starting = extendStart(notifier, "opening the spool", clock);
+    for (const n of [0, 1]) {
+      ticks[n].callback();
+      const [line, status] = (await received()).split("\n");
+      const extendedMs = Number(/^EXTEND_TIMEOUT_USEC=(\d+)$/.exec(line)?.[1]) / 1_000;
+      assert.ok(extendedMs > ticks[n].delayMs * 2, `${extendedMs} ms, every ${ticks[n].delayMs} ms`);
+      assert.equal(status, "STATUS=opening the spool");
+    }
+    starting[Symbol.dispose]();
+    assert.equal(ticks.at(-1)!.cancelled, true);
   });
 });

@@ -19,6 +19,8 @@ import {
   to,
 } from "./scratch_spool.ts";
 
+const PAGE_BYTES = 512;
+
 /** A closed spool: 1 to 100 settled, 101 to 400 waiting in lanes a and b, a dead letter in each, 4 messages a frame. */
 async function filled(scratch: Scratch): Promise<string> {
   await using spool = await scratch.open({ batchCountMax: 100 });
@@ -36,12 +38,15 @@ async function filled(scratch: Scratch): Promise<string> {
 
 const numbers = (texts: readonly string[]) => texts.map((it) => it.split(" ")[0]);
 
-/** What waits in both lanes, which must be some of 101 to 400 in order; and that the sums hold. */
-async function waiting(spool: SqliteSpool): Promise<{ a: string[]; b: string[] }> {
+/**
+ * What waits in both lanes, which must be some of `from` to 400 in order; and that the sums hold. Where the place of a
+ * lane is lost, what was settled waits again, which the ledger makes harmless.
+ */
+async function waiting(spool: SqliteSpool, from = 101): Promise<{ a: string[]; b: string[] }> {
   await assertSums(spool);
   const a = numbers(await drain(spool, "a"));
   const b = numbers(await drain(spool, "b"));
-  for (const it of [a, b]) assert.deepEqual(it, range(101, 400).filter((n) => it.includes(n)));
+  for (const it of [a, b]) assert.deepEqual(it, range(from, 400).filter((n) => it.includes(n)));
   await assertSums(spool);
   return { a, b };
 }
@@ -55,6 +60,18 @@ function overwrite(path: string, at: number, bytes: Uint8Array): void {
   using file = Deno.openSync(path, { write: true });
   file.seekSync(at, Deno.SeekMode.Start);
   file.writeSync(bytes);
+}
+
+/** Where in the file the bytes of a frame begin: those that lie in the row's own page. */
+function frameAt(path: string, lane: string, sequence: number): number {
+  using db = new DatabaseSync(path, { readOnly: true });
+  const { id } = db.prepare("SELECT id FROM lane WHERE name = ?").get(lane) as { id: number };
+  const { data } = db.prepare(`SELECT data FROM queue_${id} WHERE first <= ? ORDER BY first DESC LIMIT 1`)
+    .get(sequence) as { data: Uint8Array };
+  const text = (bytes: Uint8Array) => new TextDecoder("latin1").decode(bytes);
+  const at = text(Deno.readFileSync(path)).indexOf(text(data.subarray(0, 60)));
+  assert.ok(at > 0, `${data.length} bytes`);
+  return at;
 }
 
 function aside(scratch: Scratch): string[] {
@@ -97,15 +114,13 @@ for (
 Deno.test("a frame with a flipped byte is named, all others are delivered, the original stays", async () => {
   using scratch = new Scratch();
   const identity = await filled(scratch);
-  const bytes = Deno.readFileSync(scratch.path);
-  const at = new TextDecoder("latin1").decode(bytes).lastIndexOf("250 xxx");
-  overwrite(scratch.path, at + 50, Uint8Array.of(0));
+  overwrite(scratch.path, frameAt(scratch.path, "a", 480) + 50, Uint8Array.of(0x3f));
   const hurt = Deno.readFileSync(scratch.path);
   await using spool = await scratch.open();
   assert.equal(spool.identity, identity);
   assert.match(
     spool.notes[0],
-    /was damaged \(the frame at \d+ of [ab] is damaged\).*the frame at \d+ of [ab]/,
+    /was damaged \(messages \d+ to \d+ of a are damaged\).*the frame at \d+ of a/,
   );
   assert.match(spool.notes[1], /4 deliveries are lost/);
   assert.deepEqual(Deno.readFileSync(`${scratch.dir}/${aside(scratch)[0]}`), hurt);
@@ -118,20 +133,32 @@ Deno.test("a frame with a flipped byte is named, all others are delivered, the o
 
 Deno.test("a destroyed page costs what was on it, and what it cost is named", async () => {
   using scratch = new Scratch();
-  await filled(scratch);
-  const pages = Deno.statSync(scratch.path).size / 1_024;
-  const random = seeded(7);
-  for (let round = 0; round < 12; round++) {
+  const identity = await filled(scratch);
+  const pages = Deno.statSync(scratch.path).size / PAGE_BYTES;
+  const seed = Number(Deno.env.get("SEED") ?? Math.floor(Math.random() * 2 ** 31));
+  console.log(`SEED=${seed}`);
+  const random = seeded(seed);
+  for (let round = 0; round < 16; round++) {
     using copy = new Scratch();
-    Deno.copyFileSync(scratch.path, copy.path);
+    for (const suffix of ["", ".identity"]) Deno.copyFileSync(scratch.path + suffix, copy.path + suffix);
     const page = 1 + Math.floor(random() * (pages - 1));
-    overwrite(copy.path, page * 1_024, new Uint8Array(1_024).fill(0xa5));
+    overwrite(copy.path, page * PAGE_BYTES, new Uint8Array(PAGE_BYTES).fill(0xa5));
     await using spool = await copy.open();
-    const { a, b } = await waiting(spool);
-    const lost = 600 - a.length - b.length;
-    if (spool.notes.length === 0) assert.equal(lost, 0, `page ${page}`);
-    else assert.equal(aside(copy).length, 1, `page ${page}`);
-    assert.equal(spool.stats.totals.dropped, lost, `page ${page}: ${spool.notes}`);
+    const said = `page ${page}: ${spool.notes}`;
+    const numbersLost = /journal/.test(spool.notes[0]);
+    const { a, b } = await waiting(spool, numbersLost ? 1 : 101);
+    const lost = [a, b].reduce((sum, it) => sum + range(101, 400).filter((n) => !it.includes(n)).length, 0);
+    assert.equal(aside(copy).length, spool.notes.length > 0 ? 1 : 0, said);
+    if (/not readable: everything/.test(spool.notes[0])) {
+      // SQLite's own list of tables: without it there is no reading.
+      assert.deepEqual([lost, spool.highestAtOpen], [600, 0], said);
+      continue;
+    }
+    if (spool.notes.length === 0) assert.equal(lost, 0, said);
+    else if (!numbersLost) assert.equal(spool.stats.totals.dropped, lost, said);
+    // Only the page that holds it can take the identity along, and it lies beside the spool as well.
+    assert.equal(spool.identity, identity, said);
+    assert.ok(spool.highestAtOpen >= 800, said);
   }
 });
 
@@ -141,7 +168,7 @@ Deno.test("a file that was cut off is rescued up to there", async () => {
   Deno.truncateSync(scratch.path, Math.floor(Deno.statSync(scratch.path).size * 0.6));
   await using spool = await scratch.open();
   assert.match(spool.notes[0], /was damaged .*not readable: .*after/);
-  const { a, b } = await waiting(spool);
+  const { a, b } = await waiting(spool, 1);
   assert.ok(a.length + b.length > 100, `${a.length} and ${b.length}`);
   assert.ok(a.length + b.length < 600);
 });
@@ -230,7 +257,7 @@ Deno.test("an old copy is what it was, and says up to where it had given out", a
   assert.equal(spool.identity, identity);
   assert.equal(spool.highestAtOpen, 5);
   // The database's ledger says 9: the gateway finds that, and asks for this.
-  assert.notEqual(await spool.renew(5), identity);
+  assert.notEqual(await spool.renew("a", 5), identity);
   assert.equal(await nextBatch(spool, "a"), null);
   await spool.append([publish(10)], to("a"));
   const batch = (await nextBatch(spool, "a"))!;

@@ -135,10 +135,12 @@ class Run {
   }
 
   async renew(): Promise<void> {
+    const lane = this.pick(Object.keys(this.#model.lanes));
+    if (lane === undefined) return;
     const upto = Math.max(0, this.#model.highest - this.int(50));
-    const { identity } = this.#spool;
-    assert.notEqual(await this.#spool.renew(upto), identity);
-    this.#model.renew(upto);
+    const identity = await this.#spool.renew(lane, upto);
+    assert.notEqual(identity, this.#model.lanes[lane].identity);
+    this.#model.renew(lane, upto, identity);
     this.#durable();
   }
 

@@ -17,6 +17,8 @@ interface ModelLane {
   readonly dead: Set<number>;
   settled: number;
   written: number;
+  /** Where it is not the spool's. */
+  identity?: string;
 }
 
 type Receipt = { readonly kind: "qos1" | "qos2" | "released"; readonly content: string };
@@ -98,6 +100,8 @@ export class SpoolModel {
     assert.ok(expected.length > 0);
     assert.equal(batch.last, expected.at(-1)!.sequence);
     assert.equal(batch.after, this.lanes[lane].written);
+    const { identity } = this.lanes[lane];
+    if (identity) assert.equal(batch.spool, identity);
     assert.deepEqual([...batch.parked], this.#dead(lane, expected).map((it) => it.sequence));
   }
 
@@ -129,11 +133,9 @@ export class SpoolModel {
     return it.settled = it.written = from;
   }
 
-  renew(upto: number): void {
-    for (const [lane, it] of Object.entries(this.lanes)) {
-      this.#done(lane, upto);
-      it.written = 0;
-    }
+  renew(lane: string, upto: number, identity: string): void {
+    this.#done(lane, upto);
+    Object.assign(this.lanes[lane], { written: 0, identity });
   }
 
   /** All that can be seen from outside, to be compared. */

@@ -206,26 +206,31 @@ Deno.test("rewind gives dead letters back to their batch and counts them once", 
   assert.deepEqual([s, filtered, dead], [2, 1, 1]);
 });
 
-Deno.test("renew settles all lanes and goes on under a new identity, which lasts", async () => {
+Deno.test("renew settles a lane and goes on under a new identity, which lasts; other lanes are as they were", async () => {
   using scratch = new Scratch();
   let renewed: string;
   {
     await using spool = await scratch.open();
-    const { identity } = spool;
     await spool.append(range(1, 5).map((n) => publish(n)), to("a", "b"));
-    renewed = await spool.renew(7);
-    assert.notEqual(renewed, identity);
-    assert.equal(spool.identity, renewed);
+    const before = (await nextBatch(spool, "b"))!;
+    assert.equal(before.spool, spool.identity);
+    renewed = await spool.renew("b", 7);
+    assert.notEqual(renewed, spool.identity);
     await assertSums(spool);
+    // What was in hand is not settled by that: it belongs to the old identity.
+    await spool.settle(before, stored(before));
     const batch = (await nextBatch(spool, "b"))!;
-    assert.equal(batch.after, 0);
+    assert.deepEqual([batch.spool, batch.after], [renewed, 0]);
     assert.deepEqual(textsOf(batch), ["3", "4", "5"]);
-    assert.equal(await nextBatch(spool, "a"), null);
+    const other = (await nextBatch(spool, "a"))!;
+    assert.equal(other.spool, spool.identity);
+    assert.equal(other.deliveries.length, 5);
   }
   await using spool = await scratch.open();
-  assert.equal(spool.identity, renewed);
   assert.deepEqual(spool.notes, []);
+  assert.equal((await nextBatch(spool, "b"))!.spool, renewed);
   assert.deepEqual(await drain(spool, "b"), ["3", "4", "5"]);
+  assert.deepEqual(await drain(spool, "a"), range(1, 5));
   await assertSums(spool);
 });
 

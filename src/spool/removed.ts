@@ -1,0 +1,29 @@
+/**
+ * A spool whose file was deleted or replaced while it was in use. SQLite still holds it open: what is in it is written
+ * out once more, so that a slip of the hand costs nothing.
+ */
+import { systemClock } from "../clock.ts";
+import { messageOf } from "../errors.ts";
+import type { SpoolFile } from "./file.ts";
+import { removeIfThere } from "./identity.ts";
+
+/** Returns what was done, for people. Where another file lies in its place the copy is set beside it. */
+export function saveRemoved(file: SpoolFile, path: string, replaced: boolean): string {
+  const copy = `${path}.saving`;
+  removeIfThere(copy);
+  try {
+    file.rollback();
+    file.copyTo(copy);
+  } catch (error) {
+    removeIfThere(copy);
+    return `what was in it could not be saved: ${messageOf(error)}`;
+  }
+  const time = new Date(systemClock.wallMs()).toISOString().replaceAll(":", "");
+  const target = replaced ? `${path}.replaced-${time}` : path;
+  // The log that lies there belongs to the file that is gone.
+  for (const suffix of ["-wal", "-shm"]) removeIfThere(path + suffix);
+  Deno.renameSync(copy, target);
+  return replaced
+    ? `what was in it was saved as ${target}, and the gateway would go on with the other file`
+    : "what was in it was put back";
+}
