@@ -11,7 +11,7 @@
 import { installServers } from "./servers/install.ts";
 
 /** Folders whose tests want the machine for themselves: they start whole gateways under load and measure. */
-const ALONE = ["tests/e2e/", "tests/faults/", "tests/bench/"];
+const ALONE = ["tests/e2e/", "tests/faults/", "tests/bench/", "tests/service/"];
 const JOBS_MAX = Math.max(1, Math.min(2, navigator.hardwareConcurrency));
 /** A file that takes longer hangs. */
 const FILE_TIMEOUT_MS = 15 * 60_000;

@@ -96,7 +96,7 @@ async function frozenBefore(flavour: Flavour): Promise<void> {
   await stage.send(50);
   await stage.sluice.until(
     "two tries to end",
-    ({ pool }) => (pool as unknown as { totals: { connectFailed: number } }).totals.connectFailed >= 2,
+    ({ pool }) => (pool as unknown as { totals: { connect_failed: number } }).totals.connect_failed >= 2,
   );
   assert.ok(descriptors(stage.sluice.pid) <= before + 8);
   await stage.database.kill("SIGCONT");

@@ -25,10 +25,30 @@ export function hasMachineRoot(): boolean {
   return ["systemctl", "mosquitto_pub", "sqlite3"].every((it) => exists(`${machineRoot()}/usr/bin/${it}`));
 }
 
-/** Whether a machine can be started here. */
+/** Whether a machine can be started here: one that boots into being switched off does so. Takes seconds. */
 export function findMachine(): boolean {
-  return Deno.uid() === 0 && findProgram("systemd-nspawn") !== undefined && hasMachineRoot();
+  if (Deno.uid() !== 0 || !findProgram("systemd-nspawn") || !hasMachineRoot()) return false;
+  const name = `sluice-${crypto.randomUUID().slice(0, 8)}`;
+  const { success } = new Deno.Command("timeout", {
+    args: [
+      "-k",
+      "5",
+      "120",
+      "systemd-nspawn",
+      ...nspawnArgs(name),
+      "-D",
+      machineRoot(),
+      "systemd.unit=poweroff.target",
+    ],
+    ...{ stdin: "null", stdout: "null", stderr: "null" },
+  }).outputSync();
+  return success;
 }
+
+const nspawnArgs = (name: string) => [
+  ...["--quiet", "--boot", "--register=no", "--keep-unit", "--volatile=overlay", "--private-network"],
+  ...["--console=pipe", `--machine=${name}`],
+];
 
 export interface Ended {
   readonly code: number;
@@ -56,8 +76,7 @@ export class Machine implements AsyncDisposable {
   private constructor(shared: string) {
     this.#child = new Deno.Command("systemd-nspawn", {
       args: [
-        ...["--quiet", "--boot", "--register=no", "--keep-unit", "--volatile=overlay", "--private-network"],
-        ...["--console=pipe", `--machine=sluice-${crypto.randomUUID().slice(0, 8)}`],
+        ...nspawnArgs(`sluice-${crypto.randomUUID().slice(0, 8)}`),
         ...[`--bind-ro=${shared}:/mnt`, "-D", machineRoot()],
       ],
       stdin: "null",
@@ -74,7 +93,7 @@ export class Machine implements AsyncDisposable {
     );
     await waitFor(
       async () => /running|degraded/.test((await this.ask("systemctl is-system-running")).text),
-      { what: "the machine to boot", timeoutMs: 60_000, intervalMs: 100 },
+      { what: "the machine to boot", timeoutMs: 180_000, intervalMs: 100 },
     );
   }
 
