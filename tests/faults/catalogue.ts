@@ -49,7 +49,10 @@ export const CATALOGUE: readonly Row[] = [
   row(5, "kill -9 after MySQL COMMIT, before spool delete", GATEWAY),
   row(6, "kill -9 after DLQ insert, before batch commit", GATEWAY),
   row(7, "Power loss (unsynced writes lost)"),
-  row(8, "Torn last WAL page"),
+  row(8, "Torn last WAL page", [
+    "tests/spool/damage_test.ts",
+    "the torn end of a log takes the last transactions with it, and nothing else",
+  ]),
   row(9, "SIGTERM under load", GATEWAY, [
     OUTAGE,
     "SIGTERM under load ends the program cleanly, and ... has everything after the next start",

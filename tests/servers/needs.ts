@@ -10,6 +10,7 @@ import { findFaketime } from "./fake_clock.ts";
 import { findMachine } from "./machine.ts";
 import { findMariadb, startMariadb } from "./mariadb.ts";
 import { findDynsec } from "./mosquitto.ts";
+import { findMemoryLimit } from "./memory_limit.ts";
 import { findMysql, startMysql } from "./mysql.ts";
 import { findNetwork } from "./network.ts";
 import { canMakeExt4, canMount } from "./small_disk.ts";
@@ -18,11 +19,11 @@ import { canMakeExt4, canMount } from "./small_disk.ts";
  * `machine`: a Debian with systemd, see `machine.ts`. `arm64`: an emulated processor, see `arm64.ts`. `network`:
  * a network of its own, see `network.ts`. `dynsec`: mosquitto's plugin whose rules can be changed while it runs.
  * `faultyDisk`: a compiler for `faulty_disk.c`. `smallDisk`, `ext4Disk`: file systems of one's own, see
- * `small_disk.ts`. `fakeClock`: libfaketime.
+ * `small_disk.ts`. `fakeClock`: libfaketime. `memoryLimit`: see `memory_limit.ts`.
  */
 export type Need =
   | ("mosquitto" | "dynsec" | "machine" | "arm64" | "network" | "ipv6" | "promtool")
-  | ("faultyDisk" | "smallDisk" | "ext4Disk" | "fakeClock")
+  | ("faultyDisk" | "smallDisk" | "ext4Disk" | "fakeClock" | "memoryLimit")
   | Flavour;
 
 export type StartDatabase = (options?: DatabaseOptions) => Promise<Database>;
@@ -40,6 +41,7 @@ const CHECKS: Readonly<Record<Need, () => boolean>> = {
   faultyDisk: () => findProgram("gcc") !== undefined && findProgram("/usr/include/stdio.h") !== undefined,
   smallDisk: canMount,
   ext4Disk: canMakeExt4,
+  memoryLimit: findMemoryLimit,
   fakeClock: () => findFaketime() !== undefined,
 };
 
