@@ -19,6 +19,16 @@ const RUNNING: readonly (readonly [RegExp, string])[] = [
 
 const VALUE = { value: "$.value", type: "double" };
 
+const ROUTES = [
+  {
+    topic: "Home/{room}/climate",
+    table: "climate",
+    decode: "json",
+    columns: { room: "{room}", value: VALUE },
+  },
+  { topic: "Home/{room}/note", table: "notes", columns: { note: "$" } },
+];
+
 testWith(["mosquitto", "mariadb"], "status, dead letters and the spool, as texts", async () => {
   await using broker = await startMosquitto();
   await using database = await startMariadb();
@@ -29,15 +39,7 @@ testWith(["mosquitto", "mariadb"], "status, dead letters and the spool, as texts
     broker: { url: broker.url },
     database: { url: database.url(), createTables: false },
     status: { listen: `127.0.0.1:${port}` },
-    routes: [
-      {
-        topic: "Home/{room}/climate",
-        table: "climate",
-        decode: "json",
-        columns: { room: "{room}", value: VALUE },
-      },
-      { topic: "Home/{room}/note", table: "notes", columns: { note: "$" } },
-    ],
+    routes: ROUTES,
   };
   await withFolder(config, async (file, dir) => {
     const shown = async (args: string[], more: readonly (readonly [RegExp, string])[] = []) => {

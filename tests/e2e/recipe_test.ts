@@ -91,6 +91,45 @@ async function endGateway(dir: string): Promise<void> {
   }, { what: "the gateway to end" });
 }
 
+/** The broker, with the settings that the recipe gives it. */
+async function brokerOf(services: string, places: Places): Promise<AsyncDisposable> {
+  for (const it of ["etc/mosquitto/conf.d", "etc/default"]) {
+    await Deno.mkdir(`${places.dir}/${it}`, { recursive: true });
+  }
+  await run(services, places);
+  const lines = await Deno.readTextFile(`${places.dir}/etc/mosquitto/conf.d/sluice.conf`);
+  return await startMosquitto({
+    port: places.brokerPort,
+    persistence: true,
+    config: lines.trim().split("\n"),
+  });
+}
+
+/** What the recipe has put in place for Grafana, and what it would have done as root. */
+async function assertGrafana(dir: string, sql: string): Promise<void> {
+  const installed = (name: string) => Deno.readTextFile(`${dir}/${name}`);
+  for (const name of ["climate", "home", "gateway"]) {
+    JSON.parse(await installed(`var/lib/grafana/dashboards/${name}.json`));
+  }
+  assert.match(
+    await installed("etc/grafana/provisioning/datasources/sluice.yaml"),
+    /password: \$GRAFANA_DB_PASSWORD/,
+  );
+  assert.match(
+    await installed("etc/grafana/provisioning/dashboards/sluice.yaml"),
+    /path: \/var\/lib\/grafana\/dashboards/,
+  );
+  const password = /GRAFANA_DB_PASSWORD=(\S+)/.exec(await installed("etc/default/grafana-server"))![1];
+  assert.ok(sql.includes(`grafana@'127.0.0.1' IDENTIFIED BY '${password}'`));
+  assert.deepEqual((await installed("told")).trim().split("\n"), [
+    "apt-get install mosquitto mosquitto-clients mariadb-server",
+    "apt-get install ./sluice_*.deb",
+    "systemctl restart mosquitto",
+    "apt-get install grafana",
+    "systemctl restart grafana-server",
+  ]);
+}
+
 testWith(
   ["mosquitto", "mariadb"],
   "the README's recipe leads from nothing to the rows that it shows",
@@ -118,18 +157,7 @@ testWith(
       socket: database.socket,
     };
     try {
-      for (const it of ["etc/mosquitto/conf.d", "etc/default"]) {
-        await Deno.mkdir(`${dir}/${it}`, {
-          recursive: true,
-        });
-      }
-      await run(services.text, places);
-      const lines = (await Deno.readTextFile(`${dir}/etc/mosquitto/conf.d/sluice.conf`)).trim().split("\n");
-      await using _broker = await startMosquitto({
-        port: places.brokerPort,
-        persistence: true,
-        config: lines,
-      });
+      await using _broker = await brokerOf(services.text, places);
       await database.admin("DROP DATABASE home");
       await database.admin("DROP USER sluice@'%'");
       await run(`mariadb <<'SQL'\n${sql.text}SQL`, places);
@@ -153,31 +181,7 @@ testWith(
       await waitFor(async () => (await run(select, places)).split("\n").length > 7, { what: "the rows" });
       assert.equal(undated(await run(select, places)), undated(expected.text));
       await run(grafana.text, places);
-      const installed = (name: string) => Deno.readTextFile(`${dir}/${name}`);
-      for (const name of ["climate", "home", "gateway"]) {
-        JSON.parse(await installed(`var/lib/grafana/dashboards/${name}.json`));
-      }
-      assert.match(
-        await installed("etc/grafana/provisioning/datasources/sluice.yaml"),
-        /password: \$GRAFANA_DB_PASSWORD/,
-      );
-      assert.match(
-        await installed("etc/grafana/provisioning/dashboards/sluice.yaml"),
-        /path: \/var\/lib\/grafana\/dashboards/,
-      );
-      const password = /GRAFANA_DB_PASSWORD=(\S+)/.exec(await installed("etc/default/grafana-server"))![1];
-      assert.ok(sql.text.includes(`grafana@'127.0.0.1' IDENTIFIED BY '${password}'`));
-      assert.equal(
-        await installed("told"),
-        [
-          "apt-get install mosquitto mosquitto-clients mariadb-server",
-          "apt-get install ./sluice_*.deb",
-          "systemctl restart mosquitto",
-          "apt-get install grafana",
-          "systemctl restart grafana-server",
-          "",
-        ].join("\n"),
-      );
+      await assertGrafana(dir, sql.text);
     } finally {
       await endGateway(dir);
       await Deno.remove(dir, { recursive: true });
