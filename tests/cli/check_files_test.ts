@@ -10,7 +10,9 @@ import { startEmbeddedBroker } from "../../src/demo/broker.ts";
 import { Surroundings } from "../faults/surroundings.ts";
 import { filters, matchesFilter, topics } from "../route/topics.ts";
 import { freePort } from "../servers/free_port.ts";
+import { testWith } from "../servers/needs.ts";
 import { publish } from "../servers/publisher.ts";
+import { SmallDisk } from "../servers/small_disk.ts";
 import { findings, only, told } from "./findings.ts";
 import { Program, sluice, withFolder } from "./program.ts";
 import { assertShown } from "./shown.ts";
@@ -109,7 +111,6 @@ Deno.test("an embedded database that cannot be one is said", async () => {
       [`${dir}/none/home.db`, /the folder \S+none for the embedded database does not exist/],
       [dir, /is no file, so it can be no database/],
       [`${dir}/text.db`, /cannot be read: file is not a database/],
-      ["/proc/home.db", /the embedded database cannot be written in \/proc/],
     ];
     for (const [path, expected] of cases) {
       await write({ database: { url: `sqlite:${path}` } });
@@ -120,11 +121,26 @@ Deno.test("an embedded database that cannot be one is said", async () => {
   });
 });
 
-Deno.test("check says where no spool can be, and where there is too little room for it", async () => {
-  await beside({ spool: { path: "/proc/spool.db" } }, async (file, dir, write) => {
+testWith(["smallDisk"], "check says where nothing can be written", async () => {
+  await using disk = await SmallDisk.open({ megabytes: 4 });
+  await disk.turnReadOnly();
+  await beside({ spool: { path: `${disk.dir}/spool.db` } }, async (file, _dir, write) => {
     const { code, all } = await findings(file);
     assert.equal(code, 1);
-    assert.match(only(all, "not-writable").message, /the spool cannot be written in \/proc/);
+    const { message } = only(all, "not-writable");
+    assert.ok(
+      message.startsWith(`the spool cannot be written in ${disk.dir}: Read-only file system`),
+      message,
+    );
+    await write({ database: { url: `sqlite:${disk.dir}/home.db` } });
+    const embedded = await findings(file);
+    assert.equal(embedded.code, 69);
+    assert.match(told(embedded.all)[0].message, /the embedded database cannot be written in \S+/);
+  });
+});
+
+Deno.test("check says where there is too little room for the spool", async () => {
+  await beside({}, async (file, dir, write) => {
     await write({ spool: { path: "deep/in/here/spool.db", maxSize: "8000TiB" } });
     const small = only((await findings(file)).all, "disk-space");
     assert.match(small.message, /free, and the spool may become 8000 TiB/);

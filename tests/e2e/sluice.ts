@@ -25,7 +25,7 @@ export interface StatusJson {
   };
   readonly database: { reachable: boolean };
   readonly pool: Record<string, number> | null;
-  readonly spool: { bytes: number; entries: number; max_bytes: number; full: boolean };
+  readonly spool: { bytes: number; entries: number; max_bytes: number; full: boolean; bytes_written: number };
 }
 
 export interface SluiceOptions {

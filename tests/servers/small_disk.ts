@@ -48,9 +48,9 @@ export class SmallDisk implements AsyncDisposable {
     await run("umount", this.dir);
   }
 
-  /** ext4: what the kernel does after an error of the disk: nothing more is written, whoever has files open. */
+  /** Nothing more is written; ext4: whoever has files open, as the kernel does after an error of the disk. */
   async turnReadOnly(): Promise<void> {
-    await run("mount", "-o", "remount,abort", this.dir);
+    await run("mount", "-o", this.#image ? "remount,abort" : "remount,ro", this.dir);
   }
 
   /** Takes all that is left. */
