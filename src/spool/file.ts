@@ -199,13 +199,6 @@ export class SpoolFile {
     return this.get<Record<string, number>>(`PRAGMA ${pragma}`)![pragma];
   }
 
-  /** A whole and compact copy, fsynced. */
-  copyTo(path: string): void {
-    this.run("VACUUM INTO ?", path);
-    using file = Deno.openSync(path, { write: true });
-    file.syncSync();
-  }
-
   #prepare(sql: string): StatementSync {
     let statement = this.#statements.get(sql);
     if (!statement) this.#statements.set(sql, statement = this.#db.prepare(sql));

@@ -4,18 +4,20 @@
  */
 import { systemClock } from "../clock.ts";
 import { messageOf } from "../errors.ts";
-import type { SpoolFile } from "./file.ts";
+import { SpoolFile } from "./file.ts";
 import { removeIfThere } from "./identity.ts";
+import { rescue } from "./rescue.ts";
 
 /** Returns what was done, for people. Where another file lies in its place the copy is set beside it. */
 export function saveRemoved(file: SpoolFile, path: string, replaced: boolean): string {
   const copy = `${path}.saving`;
-  removeIfThere(copy);
+  const tidy = () => ["", "-wal", "-shm"].forEach((suffix) => removeIfThere(copy + suffix));
+  tidy();
   try {
     file.rollback();
-    file.copyTo(copy);
+    copyTo(copy, file);
   } catch (error) {
-    removeIfThere(copy);
+    tidy();
     return `what was in it could not be saved: ${messageOf(error)}`;
   }
   const time = new Date(systemClock.wallMs()).toISOString().replaceAll(":", "");
@@ -26,4 +28,16 @@ export function saveRemoved(file: SpoolFile, path: string, replaced: boolean): s
   return replaced
     ? `what was in it was saved as ${target}, and the gateway would go on with the other file`
     : "what was in it was put back";
+}
+
+/** Row by row: `VACUUM INTO` attaches the copy, which Deno refuses to programs that may not do everything. */
+function copyTo(path: string, source: SpoolFile): void {
+  const target = new SpoolFile(path);
+  try {
+    rescue(source, target);
+  } finally {
+    target.close();
+  }
+  using file = Deno.openSync(path, { write: true });
+  file.syncSync();
 }
