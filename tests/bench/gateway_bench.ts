@@ -1,7 +1,7 @@
 /**
  * The whole way from publisher to committed row, beside the rival programs, in one run on one machine.
  *
- *   deno run -A tests/bench/gateway_bench.ts [throughput] [latency] [memory] [bytes]
+ *   deno run -A tests/bench/gateway_bench.ts [throughput] [latency] [backlog] [bytes]
  *
  * Prints Markdown. A figure means something only as a ratio within one run: the load generator, the broker and the
  * database share the machine with what is measured. Rivals that are not installed are left out, and it says so.
@@ -302,28 +302,70 @@ async function articleLatency(world: World, count: number): Promise<{ p50: numbe
   return { p50: percentile(late, 50), p99: percentile(late, 99) };
 }
 
-async function memoryTable(world: World): Promise<void> {
-  console.log("\n| resident memory | MB |\n|---|---:|");
+/** What waits while the database stands still, and what it costs to get rid of it: `BACKLOG=10000000` for more. */
+async function backlogTable(world: World): Promise<void> {
+  const most = Number(Deno.env.get("BACKLOG") ?? 5_000_000);
   await using contestant = await startSluice(world);
   await new Promise((resolve) => setTimeout(resolve, 5_000));
-  console.log(`| idle | ${Math.round(residentMb(contestant.pid))} |`);
+  const idleMb = residentMb(contestant.pid);
+  console.log("\n| messages that wait | resident memory | CPU to store one of them | stored a second |");
+  console.log(`|---:|---:|---:|---:|\n| 0, at rest | ${Math.round(idleMb)} MB | | |`);
+  // Once for the compiler.
+  await backlog(world, contestant, 100_000);
+  for (const count of [100_000, most]) {
+    const { waitingMb, slices } = await backlog(world, contestant, count);
+    for (const { name, cpuUs, perSecond } of slices) {
+      const memory = `${Math.round(waitingMb)} MB`;
+      console.log(`| ${count}${name} | ${memory} | ${cpuUs.toFixed(1)} µs | ${Math.round(perSecond)} |`);
+    }
+  }
+  console.log(`| 0, afterwards | ${Math.round(residentMb(contestant.pid))} MB | | |`);
+}
+
+interface Slice {
+  readonly name: string;
+  readonly cpuUs: number;
+  readonly perSecond: number;
+}
+
+/** Lets so many messages wait, and looks at the first and the last 90,000 of them as they go. */
+async function backlog(
+  world: World,
+  { sluice, pid }: Awaited<ReturnType<typeof startSluice>>,
+  count: number,
+): Promise<{ waitingMb: number; slices: Slice[] }> {
+  const part = 90_000;
   await world.database.kill("SIGSTOP");
-  const count = 1_000_000;
   await using load = spawn(Deno.execPath(), [
-    "run",
-    "-A",
-    here("load.ts"),
-    "--port",
-    `${world.broker.port}`,
-    "--count",
-    `${count}`,
+    ...["run", "-A", here("load.ts"), "--port", `${world.broker.port}`, "--count", `${count}`],
   ]);
-  await contestant.sluice.until("the backlog", ({ totals }) => totals.pending >= count, 300_000);
+  await sluice.until("the backlog", ({ totals }) => totals.pending >= count, 1_200_000);
   await ended(load);
-  console.log(`| ${count} messages waiting | ${Math.round(residentMb(contestant.pid))} |`);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  const waitingMb = residentMb(pid);
   await world.database.kill("SIGCONT");
-  await contestant.sluice.until("the backlog to drain", ({ totals }) => totals.pending === 0, 600_000);
-  console.log(`| after draining them | ${Math.round(residentMb(contestant.pid))} |`);
+  const reached = async (pending: number) => {
+    const { totals } = await sluice.until(
+      "the backlog to shrink",
+      (it) => it.totals.pending <= pending,
+      1_200_000,
+    );
+    return { pending: totals.pending, at: performance.now(), cpu: cpuSeconds(pid) };
+  };
+  const slices: Slice[] = [];
+  const slice = async (name: string, from: number, to: number) => {
+    const [before, after] = [await reached(from), await reached(to)];
+    const done = before.pending - after.pending;
+    slices.push({
+      name,
+      cpuUs: 1e6 * (after.cpu - before.cpu) / done,
+      perSecond: 1_000 * done / (after.at - before.at),
+    });
+  };
+  await slice(count > 2 * part ? ", the first" : "", count - 5_000, count - part);
+  if (count > 2 * part) await slice(", the last", part, 5_000);
+  await reached(0);
+  return { waitingMb, slices };
 }
 
 async function bytesTable(world: World): Promise<void> {
@@ -343,12 +385,14 @@ async function bytesTable(world: World): Promise<void> {
       "100",
       "--clients",
       "1",
+      "--bytes",
+      "200",
     ],
   ]);
   await ended(load);
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   const after = diskBytes(contestant.pid);
-  console.log("\n| bytes written for a message at 100 messages/s, `linger` 100 ms | |\n|---|---:|");
+  console.log("\n| bytes written for a 200-byte message at 100 messages/s, `linger` 100 ms | |\n|---|---:|");
   console.log(`| by write calls | ${Math.round((after.wchar - before.wchar) / (100 * seconds))} |`);
   console.log(`| to the disk | ${Math.round((after.written - before.written) / (100 * seconds))} |`);
 }
@@ -356,7 +400,7 @@ async function bytesTable(world: World): Promise<void> {
 const TABLES: Record<string, (world: World) => Promise<void>> = {
   throughput: throughputTable,
   latency: latencyTable,
-  memory: memoryTable,
+  backlog: backlogTable,
   bytes: bytesTable,
 };
 

@@ -2,7 +2,7 @@
  * The load generator of the benchmarks, a process of its own: climate messages at QoS 0, 1 or 2 over some clients,
  * as fast as the broker takes them or at a given rate, never more than `window` in flight on a client.
  *
- *   deno run -A tests/bench/load.ts --port 1883 --count 100000 --clients 4 --window 20 --topics 50 [--rate 200]
+ *   deno run -A tests/bench/load.ts --port 1883 --count 100000 --clients 4 --window 20 --topics 50 [--rate 200] [--bytes 200]
  */
 import { parseArgs } from "node:util";
 import net from "node:net";
@@ -16,6 +16,8 @@ interface Load {
   readonly topics: number;
   /** Messages a second over all clients; 0: as many as possible. */
   readonly rate: number;
+  /** Of each payload at least. */
+  readonly bytes: number;
 }
 
 /** Messages written at a time. */
@@ -106,10 +108,11 @@ class Client {
   #next(): Buffer {
     const n = this.#sent++;
     this.#packetId = this.#packetId % 65_535 + 1;
-    const { qos, topics } = this.#load;
+    const { qos, topics, bytes } = this.#load;
     const topic = `Home/room${n % topics}/climate`;
-    const payload = `{"temperature":${20 + (n % 100) / 10},"humidity":50,"battery":${n % 100},` +
-      `"c":${this.#number},"seq":${n},"t":${Date.now()}}`;
+    const values = `{"temperature":${20 + (n % 100) / 10},"humidity":50,"battery":${n % 100},` +
+      `"c":${this.#number},"seq":${n},"t":${Date.now()}`;
+    const payload = values.length + 1 < bytes ? padded(values, bytes) : `${values}}`;
     const length = 2 + topic.length + (qos > 0 ? 2 : 0) + payload.length;
     const packet = Buffer.allocUnsafe(length < 128 ? length + 2 : length + 3);
     let at = packet.writeUInt8(0x30 | qos << 1, 0);
@@ -132,6 +135,14 @@ class Client {
   }
 }
 
+/** With one more member, of text as hard to pack as what sensors say. */
+function padded(values: string, bytes: number): string {
+  const missing = bytes - values.length - ',"note":""}'.length;
+  let note = "";
+  while (note.length < missing) note += Math.random().toString(36).slice(2);
+  return `${values},"note":"${note.slice(0, Math.max(0, missing))}"}`;
+}
+
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
@@ -142,6 +153,7 @@ if (import.meta.main) {
       window: { type: "string", default: "20" },
       topics: { type: "string", default: "50" },
       rate: { type: "string", default: "0" },
+      bytes: { type: "string", default: "0" },
     },
   });
   const clients = Number(values.clients);
@@ -151,6 +163,7 @@ if (import.meta.main) {
     window: Number(values.window),
     topics: Number(values.topics),
     rate: Number(values.rate),
+    bytes: Number(values.bytes),
   };
   const each = Math.floor(Number(values.count) / clients);
   const started = performance.now();

@@ -226,6 +226,8 @@ Deno.test("routes that store a message twice in one table are told, those that m
     [[{ preset: "shelly" }, { preset: "tasmota" }], []],
     [[{ preset: "tasmota" }, { preset: "tasmota", topic: "cellar/%topic%/%prefix%/" }], []],
     [[{ preset: "zigbee2mqtt" }, { preset: "zigbee2mqtt" }], ["warning duplicate-route"]],
+    [[route("$share/g/a/+", "t", { keep: { onChange: ["value"] } })], ["warning shared-keep"]],
+    [[route("$share/g/a/+", "t"), route("$share/g/a/b", "t")], ["warning duplicate-route"]],
   ];
   for (const [routes, expected] of cases) {
     const config = { broker: { url: "mqtt://a" }, database: { url: "sqlite:a.db" }, routes };

@@ -1,8 +1,8 @@
 /**
- * Routes beside each other: those that store a message twice in one table.
+ * Routes beside each other: those that store a message twice in one table; and those that share what they compare.
  */
 import type { RouteOptions } from "../../route/options.ts";
-import { innerFilter, parsePattern } from "../../route/pattern.ts";
+import { innerFilter, parsePattern, shareOf } from "../../route/pattern.ts";
 import { relationOf } from "../../route/relation.ts";
 import type { FileReport } from "./report.ts";
 
@@ -22,6 +22,15 @@ export function checkRoutes(report: FileReport): void {
   for (const [index, route] of report.loaded.config.routes.entries()) {
     const { topic, table, family: _family, ...rest } = route;
     const levels = innerFilter(parsePattern(topic!).filter).split("/");
+    if (shareOf(topic!) !== undefined && route.keep) {
+      report.atRoute(index, {
+        severity: "warning",
+        code: "shared-keep",
+        message:
+          "keep compares each message with the last one, but of a shared subscription each gateway sees only its part",
+        fix: "leave keep out, or subscribe unshared in one gateway",
+      });
+    }
     const entries = tables.get(table!) ?? [];
     entries.push({ index, route, levels, row: JSON.stringify(rest) });
     tables.set(table!, entries);
