@@ -106,6 +106,10 @@ async function startNodeRed({ broker, database }: World): Promise<Contestant | n
   return { pid: child.pid, [Symbol.asyncDispose]: () => child[Symbol.asyncDispose]() };
 }
 
+/** The load generator, with its options beside the port. */
+const publishing = ({ port }: Mosquitto, ...options: string[]) =>
+  spawn(Deno.execPath(), ["run", "-A", here("load.ts"), "--port", `${port}`, ...options]);
+
 const rowCount = async (database: Database) =>
   Number((await database.admin("SELECT count(*) AS n FROM home.climate"))[0].n);
 
@@ -120,15 +124,7 @@ async function throughput(world: World, contestant: Contestant, count: number): 
   await world.database.admin("TRUNCATE home.climate");
   const cpuBefore = cpuSeconds(contestant.pid);
   const started = performance.now();
-  await using load = spawn(Deno.execPath(), [
-    "run",
-    "-A",
-    here("load.ts"),
-    "--port",
-    `${world.broker.port}`,
-    "--count",
-    `${count}`,
-  ]);
+  await using load = publishing(world.broker, "--count", `${count}`);
   let peakMb = 0;
   let cpu = cpuBefore;
   await waitFor(async () => {
@@ -157,15 +153,7 @@ async function brokerCeiling({ broker }: World, count: number): Promise<number> 
   ]);
   await new Promise((resolve) => setTimeout(resolve, 300));
   const started = performance.now();
-  await using _load = spawn(Deno.execPath(), [
-    "run",
-    "-A",
-    here("load.ts"),
-    "--port",
-    `${broker.port}`,
-    "--count",
-    `${count}`,
-  ]);
+  await using _load = publishing(broker, "--count", `${count}`);
   await ended(subscriber);
   return count / ((performance.now() - started) / 1_000);
 }
@@ -225,21 +213,7 @@ async function throughputTable(world: World): Promise<void> {
 async function latency(world: World, count: number): Promise<{ p50: number; p99: number }> {
   await world.database.admin("TRUNCATE home.climate");
   const reader = await createConnection({ uri: world.database.url() });
-  await using _load = spawn(Deno.execPath(), [
-    ...[
-      "run",
-      "-A",
-      here("load.ts"),
-      "--port",
-      `${world.broker.port}`,
-      "--count",
-      `${count}`,
-      "--rate",
-      "200",
-      "--clients",
-      "1",
-    ],
-  ]);
+  await using _load = publishing(world.broker, "--count", `${count}`, "--rate", "200", "--clients", "1");
   const latencies: number[] = [];
   let last = 0;
   while (latencies.length < count) {
@@ -273,21 +247,7 @@ async function articleLatency(world: World, count: number): Promise<{ p50: numbe
   await world.database.admin("TRUNCATE home.climate");
   const reader = await createConnection({ uri: world.database.url() });
   const started = Date.now();
-  await using load = spawn(Deno.execPath(), [
-    ...[
-      "run",
-      "-A",
-      here("load.ts"),
-      "--port",
-      `${world.broker.port}`,
-      "--count",
-      `${count}`,
-      "--rate",
-      "200",
-      "--clients",
-      "1",
-    ],
-  ]);
+  await using load = publishing(world.broker, "--count", `${count}`, "--rate", "200", "--clients", "1");
   const seen: number[] = [];
   while (seen.length < count) {
     const [rows] = await reader.query("SELECT id FROM climate WHERE id > ? ORDER BY id", [seen.length]);
@@ -336,9 +296,7 @@ async function backlog(
 ): Promise<{ waitingMb: number; slices: Slice[] }> {
   const part = 90_000;
   await world.database.kill("SIGSTOP");
-  await using load = spawn(Deno.execPath(), [
-    ...["run", "-A", here("load.ts"), "--port", `${world.broker.port}`, "--count", `${count}`],
-  ]);
+  await using load = publishing(world.broker, "--count", `${count}`);
   await sluice.until("the backlog", ({ totals }) => totals.pending >= count, 1_200_000);
   await ended(load);
   await new Promise((resolve) => setTimeout(resolve, 2_000));
@@ -372,23 +330,17 @@ async function bytesTable(world: World): Promise<void> {
   await using contestant = await startSluice(world, "100ms");
   const seconds = 30;
   const before = diskBytes(contestant.pid);
-  await using load = spawn(Deno.execPath(), [
-    ...[
-      "run",
-      "-A",
-      here("load.ts"),
-      "--port",
-      `${world.broker.port}`,
-      "--count",
-      `${100 * seconds}`,
-      "--rate",
-      "100",
-      "--clients",
-      "1",
-      "--bytes",
-      "200",
-    ],
-  ]);
+  await using load = publishing(
+    world.broker,
+    "--count",
+    `${100 * seconds}`,
+    "--rate",
+    "100",
+    "--clients",
+    "1",
+    "--bytes",
+    "200",
+  );
   await ended(load);
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   const after = diskBytes(contestant.pid);
