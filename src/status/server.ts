@@ -6,7 +6,7 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import { sleep } from "../clock.ts";
-import { messageOf } from "../errors.ts";
+import { messageOf, SluiceError } from "../errors.ts";
 import { metricsText } from "./metrics.ts";
 import css from "./page/page.css" with { type: "text" };
 import page from "./page/page.html" with { type: "text" };
@@ -123,7 +123,16 @@ class LastingServer implements StatusServer {
 
   /** Throws where the address cannot be had at first. */
   async listen(): Promise<void> {
-    await this.#open();
+    try {
+      await this.#open();
+    } catch (error) {
+      throw new SluiceError(`the status page cannot be at ${this.address}: ${messageOf(error)}`, {
+        cause: error,
+        hint: error instanceof Deno.errors.AddrInUse
+          ? 'another program is there, perhaps another gateway: give this one an address of its own, "status": { "listen": "127.0.0.1:8089" }'
+          : 'choose an address of this machine, "status": { "listen": "127.0.0.1:8088" }',
+      });
+    }
     this.#running = this.#last();
   }
 

@@ -230,3 +230,17 @@ Deno.test("the page is also given on a socket in the file system", async () => {
   const response = await fetch("http://localhost/healthz", { client });
   assert.equal(await response.text(), "ok\n");
 });
+
+Deno.test("an address that cannot be had is told with what to do", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = taken.addr as Deno.NetAddr;
+  const snapshot = () => SNAPSHOT;
+  await assert.rejects(startStatus({ listen: { hostname: "127.0.0.1", port }, snapshot }), {
+    name: "SluiceError",
+    message: new RegExp(`^the status page cannot be at http://127.0.0.1:${port}: .*in use`, "i"),
+    hint: /another gateway: .*"listen"/,
+  });
+  await assert.rejects(startStatus({ listen: { hostname: "192.0.2.1", port }, snapshot }), {
+    hint: /choose an address of this machine/,
+  });
+});
