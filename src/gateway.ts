@@ -12,6 +12,7 @@ import type { Faults } from "./faults.ts";
 import type { Arrival } from "./message.ts";
 import { Availability } from "./gateway/availability.ts";
 import { Lane } from "./gateway/lane.ts";
+import { LetterNotes } from "./gateway/letter_notes.ts";
 import { Recent } from "./gateway/recent.ts";
 import { Upkeep } from "./gateway/upkeep.ts";
 
@@ -39,6 +40,7 @@ export class Gateway {
   readonly #clock: Clock;
   readonly #stopMs: number;
   readonly #upkeep: Upkeep;
+  readonly #letterNotes: LetterNotes;
   readonly #lanes = new Map<string, Lane>();
   /** Those that were stopped when parts were exchanged. */
   #earlier: ReadonlyMap<string, Lane> = new Map();
@@ -61,6 +63,7 @@ export class Gateway {
     this.#progressAt = clock.now();
     this.availability = new Availability({ clock, faults });
     this.#upkeep = new Upkeep({ parts: () => this.#parts, faults, availability: this.availability, clock });
+    this.#letterNotes = new LetterNotes(faults, clock);
     this.#failed.promise.catch(() => {});
   }
 
@@ -113,7 +116,10 @@ export class Gateway {
       clock: this.#clock,
       earlier: this.#earlier.get(name),
       doubting: this.#doubting,
-      onDone: (batch, dead) => this.recent.add(batch, dead),
+      onDone: (batch, dead) => {
+        this.recent.add(batch, dead);
+        this.#letterNotes.add(name, dead);
+      },
     });
     this.#lanes.set(name, lane);
     this.#begin(lane.drain(this.#stop.signal, this.#cut.signal));
