@@ -16,6 +16,9 @@ interface Fault {
   readonly inflict: (world: World, random: Random) => Promise<void>;
 }
 
+/** 128 + SIGSEGV. */
+const SEGMENTATION_FAULT = 139;
+
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 /** A moment of up to `ms`, at random. */
 const moment = (random: Random, ms: number) => pause(ms * random());
@@ -32,9 +35,13 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "SIGTERM gateway",
     weight: 1,
-    async inflict({ sluice }) {
+    async inflict({ sluice, surroundings }) {
       const code = await sluice.stop();
-      if (code !== 0) throw new Error(`SIGTERM ended with exit code ${code}:\n${sluice.output}`);
+      // With libfaketime in it Deno may crash in its very last step, when all is said and closed.
+      const crashed = code === SEGMENTATION_FAULT && /"stopped; [^\n]*\n$/.test(sluice.output);
+      if (code !== 0 && !(crashed && surroundings?.env.LD_PRELOAD)) {
+        throw new Error(`SIGTERM ended with exit code ${code}:\n${sluice.output}`);
+      }
       await sluice.start();
     },
   },
