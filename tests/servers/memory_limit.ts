@@ -27,12 +27,23 @@ function group(): { dir: string; file: string } | undefined {
   }
 }
 
+/** Starts a program in the group. */
+const commandIn = (dir: string) => ["sh", "-c", `echo $$ > ${dir}/cgroup.procs && exec "$@"`, "sh"];
+
 /** Whether memory can be limited here; tried once. */
 export function findMemoryLimit(): boolean {
   if (Deno.uid() !== 0) return false;
   const made = group();
-  if (made) Deno.removeSync(made.dir);
-  return made !== undefined;
+  if (!made) return false;
+  try {
+    Deno.writeTextFileSync(made.file, `${64 * 1024 * 1024}`);
+    const [program, ...args] = commandIn(made.dir);
+    return new Deno.Command(program, { args: [...args, "true"], stderr: "null" }).outputSync().success;
+  } catch {
+    return false;
+  } finally {
+    Deno.removeSync(made.dir);
+  }
 }
 
 export class MemoryLimit implements Disposable {
@@ -46,7 +57,7 @@ export class MemoryLimit implements Disposable {
     const { dir, file } = group()!;
     this.#dir = dir;
     this.#file = file;
-    this.command = ["sh", "-c", `echo $$ > ${dir}/cgroup.procs && exec "$@"`, "sh"];
+    this.command = commandIn(dir);
   }
 
   /** Throws where so much is in use already. */
