@@ -114,6 +114,7 @@ for (const version of [5, 4] as const) {
     await using sluice = await Sluice.start({
       config: { broker: { url: broker.url, version }, database: { url: "sqlite:home.db" } },
     });
+    await sluice.until("the database", ({ database }) => database.reachable);
     const codes = version === 5 ? [136, 135] : [3, 5];
     const words = [/it is not available/, /this client is not authorised/];
     for (const [n, code] of codes.entries()) {
