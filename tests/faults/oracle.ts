@@ -29,6 +29,8 @@ export class Oracle {
   readonly #accepted = new Map<string, Known>();
   /** Sent, but nobody knows whether the broker has it: may be there, once. */
   readonly #unknown = new Set<string>();
+  /** Every dead letter that was seen, by its place, with its message's id: also those that were dropped since. */
+  readonly #letters = new Map<string, string>();
 
   accept(id: string, fate: Fate, sends: number): void {
     this.#accepted.set(id, { fate, sends });
@@ -59,7 +61,7 @@ export class Oracle {
         rows.set(String(id), (rows.get(String(id)) ?? 0) + Number(n));
       }
     }
-    const dead = deadIds(spoolPath);
+    const dead = this.#deadIds(spoolPath);
     const missing: string[] = [];
     const doubled: string[] = [];
     const misplaced: string[] = [];
@@ -81,23 +83,20 @@ export class Oracle {
       misplaced,
     };
   }
-}
 
-function deadIds(spoolPath: string): Map<string, number> {
-  const spool = new DatabaseSync(spoolPath, { readOnly: true });
-  try {
-    const ids = new Map<string, number>();
-    for (
-      const { payload } of spool.prepare("SELECT payload FROM dead").iterate() as Iterable<
-        { payload: Uint8Array }
-      >
-    ) {
+  #deadIds(spoolPath: string): Map<string, number> {
+    using spool = new DatabaseSync(spoolPath, { readOnly: true });
+    const rows = spool.prepare("SELECT lane, sequence, payload FROM dead WHERE gone = 0")
+      .iterate() as Iterable<
+        { lane: string; sequence: number; payload: Uint8Array }
+      >;
+    for (const { lane, sequence, payload } of rows) {
       const id = /"id":"([^"]+)"/.exec(new TextDecoder().decode(payload))?.[1] ?? "?";
-      ids.set(id, (ids.get(id) ?? 0) + 1);
+      this.#letters.set(`${lane} ${sequence}`, id);
     }
-    return ids;
-  } finally {
-    spool.close();
+    const counts = new Map<string, number>();
+    for (const id of this.#letters.values()) counts.set(id, (counts.get(id) ?? 0) + 1);
+    return counts;
   }
 }
 
