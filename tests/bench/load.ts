@@ -127,6 +127,7 @@ class Client {
 
   #drip(perSecond: number): void {
     const started = performance.now();
+    console.log(JSON.stringify({ startedAt: performance.timeOrigin + started }));
     const timer = setInterval(() => {
       const due = Math.min(this.#count, Math.floor((performance.now() - started) * perSecond / 1_000));
       while (this.#sent < due) this.#socket.write(this.#next());
