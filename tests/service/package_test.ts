@@ -41,6 +41,12 @@ function until(machine: Machine, name: string, value: string): Promise<unknown> 
 }
 
 async function stored(machine: Machine, text: string): Promise<void> {
+  // What is published before the first subscription nobody keeps.
+  await waitFor(async () => (await machine.ask("curl -fsS http://127.0.0.1:8088/readyz")).code === 0, {
+    what: "the gateway to be ready",
+    timeoutMs: 60_000,
+    intervalMs: 100,
+  });
   await machine.sh(`mosquitto_pub -h 127.0.0.1 -q 1 -t Home/attic/note -m ${text}`);
   const sql = `SELECT count(*) FROM messages WHERE CAST(payload AS TEXT) = '${text}'`;
   await waitFor(async () => (await machine.sh(`sqlite3 /var/lib/sluice/home.db "${sql}"`)).trim() === "1", {
