@@ -45,6 +45,38 @@ export function hourOf(text: string): number {
   return Date.parse(`${text.slice(0, 10)}T${text.slice(11, 13) || "00"}:00Z`) / MS_PER_HOUR;
 }
 
+/** Where a table's hours begin and its summary ends, which every database is asked alike. */
+export interface HourQuestions {
+  readonly table: string;
+  /** The column of times. */
+  readonly time: string;
+  readonly quote: (name: string) => string;
+  /** The value of `found` in the one row of the answer. */
+  readonly ask: (sql: string, values: readonly string[]) => Promise<unknown>;
+}
+
+export function hourQuestions({ table, time, quote, ask }: HourQuestions) {
+  const hour = quote(HOUR_COLUMN);
+  const one = async (sql: string, values: readonly string[]) => {
+    const found = await ask(sql, values);
+    return found === null ? undefined : hourOf(String(found));
+  };
+  return {
+    lastSummed: (before: number) =>
+      one(`SELECT MAX(${hour}) AS found FROM ${quote(hourlyTable(table))} WHERE ${hour} < ?`, [
+        hourText(before),
+      ]),
+    firstWithRows: (from: number, to: number) =>
+      one(`SELECT MIN(${quote(time)}) AS found FROM ${quote(table)} WHERE ${between(quote(time))}`, [
+        hourText(from),
+        hourText(to),
+      ]),
+  };
+}
+
+/** SQL for a time from one parameter on and before the next. */
+export const between = (time: string): string => `${time} >= ? AND ${time} < ?`;
+
 /** `YYYY-MM-DD HH:00:00` of an hour since 1970 UTC, in the years 1000 to 9999. */
 export function hourText(hour: number): string {
   return new Date(hour * MS_PER_HOUR).toISOString().slice(0, 19).replace("T", " ");

@@ -20,23 +20,20 @@ export function shareProblems(routes: readonly RouteOptions[]): ShareProblem[] {
   const all = routes.map(({ topic }) => parsePattern(topic!));
   if (all.every(({ share }) => share === undefined)) return [];
   // What is subscribed to may be wider than what the routes want.
-  const subscriptions = disjointFilters(all.map(({ filter }) => filter));
+  const subscriptions = disjointFilters(all.map(({ filter }) => filter))
+    .map((filter) => ({ filter, levels: levelsOf(filter), share: shareOf(filter) }));
+  const groups = new Set(all.map(({ share }) => share));
+  const others = new Map([...groups].map((it) => [it, subscriptions.filter(({ share }) => share !== it)]));
   return all.flatMap(({ text, filter, share }, route) => {
     if (share === undefined) return [];
-    const other = subscriptions.find((it) =>
-      shareOf(it) !== share && relationOf(levelsOf(it), levelsOf(filter)) !== "apart"
-    );
-    if (other === undefined) return [];
-    const message = `what "${text}" takes is also subscribed to by "${other}", which is ${
-      asWhat(other)
+    const levels = levelsOf(filter);
+    const other = others.get(share)!.find((it) => relationOf(it.levels, levels) !== "apart");
+    if (!other) return [];
+    const message = `what "${text}" takes is also subscribed to by "${other.filter}", which is ${
+      other.share === undefined ? "not shared" : `shared in the group "${other.share}"`
     }: each such message comes twice`;
     return [{ route, path: ["topic"], message }];
   });
 }
 
 const levelsOf = (filter: string) => innerFilter(filter).split("/");
-
-function asWhat(filter: string): string {
-  const share = shareOf(filter);
-  return share === undefined ? "not shared" : `shared in the group "${share}"`;
-}

@@ -5,7 +5,7 @@
  * The summary is made where it is missing, and gets columns when the table gets some. What it says of an hour is never
  * replaced by less. NULL in a column of the series counts as '' or 0.
  */
-import { HOUR_COLUMN, hourlyColumn, hourlyTable, hourOf, hourText } from "../hourly.ts";
+import { between, HOUR_COLUMN, hourlyColumn, hourlyTable, hourQuestions, hourText } from "../hourly.ts";
 import type { Shape, TableDesign } from "../message.ts";
 import { StallError } from "../errors.ts";
 import { designOf } from "../table_design.ts";
@@ -35,21 +35,13 @@ interface Summary {
 export async function openHourly(upkeep: Upkeep): Promise<HourlyStore> {
   const summary = summaryOf(upkeep);
   const { table, time } = summary;
-  const [hour, target] = [quote(HOUR_COLUMN), quote(hourlyTable(table))];
   await upkeep.step((connection) => ensureTable(connection, summary, upkeep));
-  const one = async (sql: string, values: readonly string[]) => {
+  const ask = async (sql: string, values: readonly string[]) => {
     const [{ found }] = await upkeep.step((connection) => connection.execute(sql, values, STEP_TIMEOUT_MS));
-    return found === null ? undefined : hourOf(String(found));
+    return found;
   };
-  const between = `${quote(time)} >= ? AND ${quote(time)} < ?`;
   return {
-    lastSummed: (before) =>
-      one(`SELECT MAX(${hour}) AS found FROM ${target} WHERE ${hour} < ?`, [hourText(before)]),
-    firstWithRows: (from, to) =>
-      one(`SELECT MIN(${quote(time)}) AS found FROM ${quote(table)} WHERE ${between}`, [
-        hourText(from),
-        hourText(to),
-      ]),
+    ...hourQuestions({ table, time, quote, ask }),
     sumUp: (hour, complete) =>
       upkeep.step(async (connection) => {
         // The rows are read as they are, without locks; for this one transaction only.
@@ -197,7 +189,7 @@ function sumUpSql({ table, time, series, numbers }: Summary, complete: boolean):
   );
   const hour = quote(HOUR_COLUMN);
   return `INSERT INTO ${target} (${names.join(", ")}) SELECT ${values.join(", ")} FROM ${quote(table)} ` +
-    `WHERE ${quote(time)} >= ? AND ${quote(time)} < ?` +
+    `WHERE ${between(quote(time))}` +
     (keys.length > 0 ? ` GROUP BY ${keys.join(", ")}` : "") +
     ` HAVING ${columns.map((it) => it.counted).join(" + ")} > 0 ` +
     `ON DUPLICATE KEY UPDATE ${complete ? updates.join(", ") : `${hour} = ${target}.${hour}`}`;

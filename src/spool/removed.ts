@@ -13,9 +13,10 @@ export function saveRemoved(file: SpoolFile, path: string, replaced: boolean): s
   const copy = `${path}.saving`;
   const tidy = () => ["", "-wal", "-shm"].forEach((suffix) => removeIfThere(copy + suffix));
   tidy();
+  let lost: readonly string[];
   try {
     file.rollback();
-    copyTo(copy, file);
+    lost = copyTo(copy, file);
   } catch (error) {
     tidy();
     return `what was in it could not be saved: ${messageOf(error)}`;
@@ -25,19 +26,25 @@ export function saveRemoved(file: SpoolFile, path: string, replaced: boolean): s
   // The log that lies there belongs to the file that is gone.
   for (const suffix of ["-wal", "-shm"]) removeIfThere(path + suffix);
   Deno.renameSync(copy, target);
-  return replaced
+  const done = replaced
     ? `what was in it was saved as ${target}, and the gateway would go on with the other file`
     : "what was in it was put back";
+  return lost.length > 0 ? `${done}; not readable: ${lost.join("; ")}` : done;
 }
 
-/** Row by row: `VACUUM INTO` attaches the copy, which Deno refuses to programs that may not do everything. */
-function copyTo(path: string, source: SpoolFile): void {
+/**
+ * Row by row: `VACUUM INTO` attaches the copy, which Deno refuses to programs that may not do everything. Returns what
+ * could not be read.
+ */
+function copyTo(path: string, source: SpoolFile): readonly string[] {
   const target = new SpoolFile(path);
+  let lost: readonly string[];
   try {
-    rescue(source, target);
+    ({ lost } = rescue(source, target));
   } finally {
     target.close();
   }
   using file = Deno.openSync(path, { write: true });
   file.syncSync();
+  return lost;
 }

@@ -5,7 +5,15 @@
 import { parseColumnType } from "../column_type.ts";
 import type { Maintained, Maintenance } from "../contracts.ts";
 import { StallError } from "../errors.ts";
-import { HOUR_COLUMN, hourlyColumn, hourlyTable, hourOf, hourText, STATISTICS } from "../hourly.ts";
+import {
+  between,
+  HOUR_COLUMN,
+  hourlyColumn,
+  hourlyTable,
+  hourQuestions,
+  hourText,
+  STATISTICS,
+} from "../hourly.ts";
 import type { SqlValue } from "../message.ts";
 import { type HourlyStore, lookAfter, openTurn } from "../upkeep.ts";
 import { quote } from "./ddl.ts";
@@ -103,22 +111,11 @@ async function openHourly(
   }
   const series = design.series.map((name) => ({ name, type: find(columns, name)!.type }));
   await ensureTable(table, series, numbers, run, createTables);
-  const [hour, target] = [quote(HOUR_COLUMN), quote(hourlyTable(table))];
-  const one = async (sql: string, values: readonly SqlValue[]) => {
-    const [{ found }] = (await run(sql, values)).rows;
-    return found === null ? undefined : hourOf(String(found));
-  };
-  const between = `${quote(time)} >= ? AND ${quote(time)} < ?`;
+  const ask = async (sql: string, values: readonly string[]) => (await run(sql, values)).rows[0].found;
   return {
-    lastSummed: (before) =>
-      one(`SELECT MAX(${hour}) AS found FROM ${target} WHERE ${hour} < ?`, [hourText(before)]),
-    firstWithRows: (from, to) =>
-      one(`SELECT MIN(${quote(time)}) AS found FROM ${quote(table)} WHERE ${between}`, [
-        hourText(from),
-        hourText(to),
-      ]),
+    ...hourQuestions({ table, time, quote, ask }),
     sumUp: async (hour, complete) => {
-      const sql = sumUpSql(table, between, series.map((it) => it.name), numbers, complete);
+      const sql = sumUpSql(table, between(quote(time)), series.map((it) => it.name), numbers, complete);
       await run(sql, [hourText(hour), hourText(hour), hourText(hour + 1)]);
     },
   };

@@ -21,6 +21,7 @@ import {
 } from "../servers/fake_mysql.ts";
 import { packets, refusal } from "../servers/mysql_packets.ts";
 import { waitFor } from "../servers/wait_for.ts";
+import { failure } from "./wire.ts";
 
 function settings(server: FakeMysql, more: Partial<MysqlSettings> = {}): MysqlSettings {
   return {
@@ -31,15 +32,6 @@ function settings(server: FakeMysql, more: Partial<MysqlSettings> = {}): MysqlSe
     password: "secret",
     ...more,
   };
-}
-
-async function failure<T>(promise: Promise<unknown>): Promise<T> {
-  try {
-    await promise;
-  } catch (error) {
-    return error as T;
-  }
-  throw new Error("it did not fail");
 }
 
 const noSockets = (server: FakeMysql) =>

@@ -15,6 +15,7 @@ import {
 import type { Database } from "../servers/database.ts";
 import { eachDatabase, START, testWith } from "../servers/needs.ts";
 import { waitFor } from "../servers/wait_for.ts";
+import { failure, fill } from "./wire.ts";
 
 type Options =
   & Partial<PoolOptions<MysqlConnection>>
@@ -38,21 +39,6 @@ function poolOn(
     classify: poolClass,
     ...options,
   });
-}
-
-/** Takes `n` connections at once and gives them back. */
-async function fill(pool: Pool<MysqlConnection>, n: number): Promise<void> {
-  const leases = await Promise.all(Array.from({ length: n }, () => pool.acquire()));
-  for (const lease of leases) await lease.release();
-}
-
-async function failure<T>(promise: Promise<unknown>): Promise<T> {
-  try {
-    await promise;
-  } catch (error) {
-    return error as T;
-  }
-  throw new Error("it did not fail");
 }
 
 /** Waits until the server has as many sessions of ours as the pool has connections. */

@@ -116,5 +116,5 @@ export class Machine implements AsyncDisposable {
 }
 
 if (import.meta.main) {
-  await using _machine = await Machine.boot(Deno.makeTempDirSync());
+  await using _machine = await Machine.boot(machineRoot());
 }

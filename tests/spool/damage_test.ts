@@ -237,6 +237,22 @@ Deno.test("a spool that is deleted while in use takes nothing more", async () =>
   );
 });
 
+Deno.test("of a spool that is deleted while in use, what cannot be read is named", async () => {
+  using scratch = new Scratch();
+  await using spool = await scratch.open();
+  await spool.append([publish(1)], to("a"));
+  await spool.append([publish(2)], to("a"));
+  {
+    using db = new DatabaseSync(scratch.path);
+    db.exec("UPDATE queue_1 SET crc = crc + 1 WHERE first = 1");
+  }
+  Deno.removeSync(scratch.path);
+  await assert.rejects(
+    spool.append([publish(3)], to("a")),
+    /what was in it was put back; not readable: the frame at 1 of a \(its checksum is wrong\)/,
+  );
+});
+
 Deno.test("an old copy is what it was, and says up to where it had given out", async () => {
   using scratch = new Scratch();
   using old = new Scratch();
