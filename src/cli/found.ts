@@ -95,7 +95,7 @@ export function formatFound({ kind, topics, messages, route, columns, sql, sampl
     "",
     routeText(route),
     "",
-    sql,
+    harmless(sql, { lines: true }),
     "",
     ...(sample === null ? [] : [
       harmless(`row of ${sample.topic}${sample.reason === null ? "" : `: none, ${sample.reason}`}`),
@@ -114,7 +114,8 @@ function show(value: unknown): string {
   return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text;
 }
 
-function aligned(cells: readonly (readonly string[])[]): string[] {
+function aligned(raw: readonly (readonly string[])[]): string[] {
+  const cells = raw.map((row) => row.map((cell) => harmless(cell)));
   const widths = (cells[0] ?? []).map((_, i) => Math.max(...cells.map((row) => row[i].length)));
   return cells.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i])).join("  ")}`.trimEnd());
 }
