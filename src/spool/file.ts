@@ -18,10 +18,11 @@ const LOG_BYTES_KEPT = 2 * LOG_BYTES;
 const BUSY_TIMEOUT_MS = 5_000;
 
 const PRAGMAS = [
+  // First: all others may meet somebody who reads a log that a crash has left (SQLITE_BUSY_RECOVERY, 261).
+  `busy_timeout = ${BUSY_TIMEOUT_MS}`,
   `page_size = ${PAGE_BYTES}`,
   "journal_mode = WAL",
   "synchronous = FULL",
-  `busy_timeout = ${BUSY_TIMEOUT_MS}`,
   `wal_autocheckpoint = ${LOG_BYTES / PAGE_BYTES}`,
   `journal_size_limit = ${LOG_BYTES_KEPT}`,
   "cache_size = -8000",

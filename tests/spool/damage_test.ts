@@ -303,6 +303,32 @@ Deno.test("a reader that blocks the checkpoint holds up nothing, and the log shr
   await assertSums(spool);
 });
 
+Deno.test("whoever has the file to himself while it is opened is waited for", async () => {
+  using scratch = new Scratch();
+  await filled(scratch);
+  const script = `
+    import { DatabaseSync } from "node:sqlite";
+    const db = new DatabaseSync(Deno.args[0]);
+    db.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    console.log("locked");
+    setTimeout(() => db.close(), 500);
+  `;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--ext=js", "-", scratch.path],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const input = child.stdin.getWriter();
+  await input.write(new TextEncoder().encode(script));
+  await input.close();
+  const output = child.stdout.getReader();
+  assert.match(new TextDecoder().decode((await output.read()).value), /locked/);
+  await using spool = await scratch.open();
+  assert.equal((await waiting(spool)).a.length, 300);
+  await output.cancel();
+  assert.ok((await child.status).success);
+});
+
 Deno.test("a second gateway is kept away from a spool that is in use, and may have it afterwards", async () => {
   using scratch = new Scratch();
   {
